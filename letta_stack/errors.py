@@ -1,0 +1,164 @@
+"""One class and one exit code per outcome, so that a script can tell them apart.
+
+A message is one line: what is wrong, then what to do next. ``tasks.py`` prints it without a traceback.
+Codes 1 and 2 are left to Invoke and to the shell.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class LettaStackError(Exception):
+    """Base of everything a user is told in one line."""
+
+    exit_code: int = 3
+
+
+class BadValue(LettaStackError):
+    """A task flag has a value that it cannot have."""
+
+    exit_code = 4
+
+
+class BadPins(LettaStackError):
+    """``pins.env`` is missing, cannot be parsed, or lacks a key."""
+
+    exit_code = 5
+
+
+class PinsDisagree(LettaStackError):
+    """The Dockerfile or a compose file says something else than ``pins.env``."""
+
+    exit_code = 6
+
+
+class PinsNotReached(LettaStackError):
+    """``inv pins --update`` could not reach everything it wanted to resolve."""
+
+    exit_code = 7
+
+
+class EngineMissing(LettaStackError):
+    """There is no container engine, and none can be installed here."""
+
+    exit_code = 20
+
+
+class EngineUnreachable(LettaStackError):
+    """The client is there, but no engine answers."""
+
+    exit_code = 21
+
+
+class EngineNotPermitted(LettaStackError):
+    """The engine's socket is there, but this user may not open it."""
+
+    exit_code = 22
+
+
+class EngineTooOld(LettaStackError):
+    """The engine answers, but is older than the oldest supported one."""
+
+    exit_code = 23
+
+
+class EngineStoreWrong(LettaStackError):
+    """The engine does not use the containerd image store."""
+
+    exit_code = 24
+
+
+class BuildxMissing(LettaStackError):
+    """The buildx plugin is missing or too old."""
+
+    exit_code = 25
+
+
+class ComposeMissing(LettaStackError):
+    """The compose plugin is missing or too old."""
+
+    exit_code = 26
+
+
+class PortBusy(LettaStackError):
+    """A port that the topology publishes is taken."""
+
+    exit_code = 30
+
+
+class LowDisk(LettaStackError):
+    """There is too little room where the engine keeps its data."""
+
+    exit_code = 31
+
+
+class BadDotenv(LettaStackError):
+    """The user's ``.env`` has a line that would not mean what it looks like."""
+
+    exit_code = 32
+
+
+class WrongArchitecture(LettaStackError):
+    """An image was built for another processor than the engine's."""
+
+    exit_code = 33
+
+
+class ServiceFailed(LettaStackError):
+    """A service of the topology did not become healthy."""
+
+    exit_code = 40
+
+
+class NotRunning(LettaStackError):
+    """The topology is not up."""
+
+    exit_code = 41
+
+
+class WaitTimedOut(LettaStackError):
+    """What was waited for did not come in time."""
+
+    exit_code = 42
+
+
+class NotConfirmed(LettaStackError):
+    """Data would be deleted, and nobody confirmed it."""
+
+    exit_code = 43
+
+
+class InterruptedByUser(LettaStackError):
+    """Ctrl-C. 130 is what a shell gives for it."""
+
+    exit_code = 130
+
+
+class CommandFailed(LettaStackError):
+    """A command failed; ``inv`` leaves with the command's own exit code.
+
+    ``stderr`` is empty if the command's output was streamed: the user has seen it.
+    """
+
+    def __init__(self, argv: Sequence[str], exit_code: int, stderr: str = "") -> None:
+        """Keep the facts; the message is the command and the last line that it wrote."""
+        self.argv = list(argv)
+        self.exit_code = exit_code
+        self.stderr = stderr
+        last_line = next(reversed(stderr.strip().splitlines()), "see its output above")
+        super().__init__(
+            f"`{shlex.join(self.argv)}` failed with exit code {exit_code}: {last_line}"
+        )
+
+
+class CommandNotFound(CommandFailed):
+    """The program is not installed. 127 is what a shell gives for it."""
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        """Name the program that is missing."""
+        super().__init__(argv, 127, f"{argv[0]} is not installed or not on PATH")

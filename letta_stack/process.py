@@ -1,0 +1,156 @@
+"""The only module that starts processes. Commands are argument lists, never shell strings.
+
+``env`` always means "the current environment plus these". Secrets go there or to ``stdin``, never into ``argv``.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from letta_stack.errors import CommandFailed, CommandNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+# `docker compose` and `buildx` need this long to undo what they began when Ctrl-C reaches them.
+INTERRUPT_GRACE_SECONDS = 30.0
+EXIT_TIMEOUT = 124  # as coreutils' timeout
+
+
+@dataclass(frozen=True)
+class Completed:
+    """How a command ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the command succeeded."""
+        return self.exit_code == 0
+
+
+def call(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    echo: bool = False,
+) -> int:
+    """Run with the terminal's own streams and return the exit code."""
+    if echo:
+        print(f"+ {shlex.join(argv)}", file=sys.stderr, flush=True)
+    return _execute(argv, env=env, cwd=cwd, stdin=stdin, output=None).exit_code
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+) -> None:
+    """Show the command, stream its output, raise ``CommandFailed`` if it fails."""
+    exit_code = call(argv, env=env, cwd=cwd, stdin=stdin, echo=True)
+    if exit_code != 0:
+        raise CommandFailed(argv, exit_code)
+
+
+def capture(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    timeout: float | None = None,
+) -> str:
+    """Run quietly and return what it wrote to stdout; raise ``CommandFailed`` if it fails."""
+    completed = _execute(
+        argv, env=env, cwd=cwd, stdin=stdin, timeout=timeout, output=subprocess.PIPE
+    )
+    if not completed.ok:
+        raise CommandFailed(argv, completed.exit_code, completed.stderr)
+    return completed.stdout
+
+
+def probe(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    timeout: float | None = None,
+) -> Completed:
+    """Run quietly and say how it ended. A missing program is exit code 127, a timeout 124."""
+    try:
+        return _execute(
+            argv, env=env, cwd=cwd, stdin=stdin, timeout=timeout, output=subprocess.PIPE
+        )
+    except CommandNotFound as error:
+        return Completed(error.exit_code, "", error.stderr)
+
+
+def spawn(argv: Sequence[str], *, log: Path) -> int:
+    """Start a daemon in a session of its own, its output appended to ``log``; return its pid."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        ).pid
+
+
+def _execute(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+    stdin: str | None,
+    output: int | IO[str] | None,
+    timeout: float | None = None,
+) -> Completed:
+    sys.stdout.flush()
+    try:
+        child = subprocess.Popen(
+            list(argv),
+            env=None if env is None else {**os.environ, **env},
+            cwd=cwd,
+            stdin=None if stdin is None else subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except FileNotFoundError as error:
+        if cwd is not None and not cwd.is_dir():
+            raise
+        raise CommandNotFound(argv) from error
+    try:
+        stdout, stderr = child.communicate(stdin, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        stdout, _ = child.communicate()
+        return Completed(EXIT_TIMEOUT, stdout or "", f"no answer within {timeout:g} s")
+    except BaseException:
+        # The terminal has sent the same Ctrl-C to the child: let it undo what it began.
+        _end(child)
+        raise
+    return Completed(child.returncode, stdout or "", stderr or "")
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    try:
+        child.wait(INTERRUPT_GRACE_SECONDS)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        child.kill()
+        child.wait()

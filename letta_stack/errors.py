@@ -133,6 +133,102 @@ class NotConfirmed(LettaStackError):
     exit_code = 43
 
 
+class BadVersion(LettaStackError):
+    """A version is not PEP 440, has no form that a tag can carry, or no source knows one."""
+
+    exit_code = 50
+
+
+class LettaCode(LettaStackError):
+    """From 0.17 on, the name means Letta Code, a different product without this server."""
+
+    exit_code = 51
+
+
+class VersionsDisagree(LettaStackError):
+    """Image metadata, label, tag and the server's own answer are not the same version."""
+
+    exit_code = 52
+
+
+class BadReference(LettaStackError):
+    """A registry, repository or tag does not follow the grammar of image references."""
+
+    exit_code = 53
+
+
+class TagTaken(LettaStackError):
+    """An immutable tag already names another digest."""
+
+    exit_code = 54
+
+
+class OlderThanLatest(LettaStackError):
+    """The version sorts below what `latest` points to."""
+
+    exit_code = 55
+
+
+class DirtyTree(LettaStackError):
+    """The checkout has changes that no commit holds, so its image could not be traced."""
+
+    exit_code = 56
+
+
+class RegistryDenied(LettaStackError):
+    """The registry wants other credentials, or these may not do it (401, 403)."""
+
+    exit_code = 57
+
+
+class RegistryUnreachable(LettaStackError):
+    """The registry gave no usable answer, however often it was asked."""
+
+    exit_code = 58
+
+
+class RegistryReadOnly(LettaStackError):
+    """The registry takes no uploads."""
+
+    exit_code = 59
+
+
+class RegistryFull(LettaStackError):
+    """The registry has no room left."""
+
+    exit_code = 60
+
+
+class RegistryRefused(LettaStackError):
+    """The registry rejects a request that is right by the distribution specification."""
+
+    exit_code = 61
+
+
+class ContentBroken(LettaStackError):
+    """What was built, or what the registry holds, is not what its digest or its labels say."""
+
+    exit_code = 62
+
+
+class PlatformMissing(LettaStackError):
+    """The base image, or what was built, lacks a platform that was asked for."""
+
+    exit_code = 63
+
+
+class NotReproducible(LettaStackError):
+    """Two builds of one commit gave different images."""
+
+    exit_code = 64
+
+
+class ReleaseIncomplete(LettaStackError):
+    """Some registries have the release, others do not; the message names both."""
+
+    exit_code = 65
+
+
 class InterruptedByUser(LettaStackError):
     """Ctrl-C. 130 is what a shell gives for it."""
 

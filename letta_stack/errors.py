@@ -85,6 +85,12 @@ class ComposeMissing(LettaStackError):
     exit_code = 26
 
 
+class EngineStartFailed(LettaStackError):
+    """The engine was started and does not answer."""
+
+    exit_code = 27
+
+
 class PortBusy(LettaStackError):
     """A port that the topology publishes is taken."""
 

@@ -1,0 +1,253 @@
+"""Which tags a version gets, and why. Pure: the caller reads the registry, and writes to it.
+
+A push writes exactly one immutable tag. Floating tags follow the highest final version, so that a fix for an
+old version never moves them back:
+
+- release: ``0.16.8`` (a rebuilt image of the same version: ``0.16.8-r2``), then ``0.16`` and ``latest``
+- nightly: ``nightly-20261124``, then ``nightly``
+- commit: ``sha-0123456789ab``
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.version import InvalidVersion, Version
+
+from letta_stack import version as letta_version
+from letta_stack.errors import BadReference, BadVersion, OlderThanLatest
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Collection
+
+LATEST = "latest"
+NIGHTLY = "nightly"
+SHA_LENGTH = 12
+MAX_REPOSITORY = 255
+DOCKER_HUB = "docker.io"
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_PATH_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+REPOSITORY = re.compile(rf"{_PATH_PART}(?:/{_PATH_PART})*")
+HOST = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?::[0-9]{1,5})?|\[[0-9a-f:]+\](?::[0-9]{1,5})?"
+)
+# `-r2` must be read before packaging sees it: PEP 440 takes it for another spelling of `.post2`.
+REVISED = re.compile(r"(?P<version>.+?)(?:-r(?P<revision>[1-9][0-9]{0,3}))?")
+
+
+class Kind(enum.Enum):
+    """What a tag promises. The value is what the user reads."""
+
+    IMMUTABLE = "immutable"
+    FLOATING = "floating"
+
+
+class Channel(enum.StrEnum):
+    """What is being pushed. The value is what the user types."""
+
+    RELEASE = "release"
+    NIGHTLY = "nightly"
+    COMMIT = "commit"
+
+
+@functools.total_ordering
+@dataclass(frozen=True)
+class Release:
+    """A version of Letta, and which build of it by this project: the first has no suffix."""
+
+    version: Version
+    revision: int = 1
+
+    @property
+    def tag(self) -> str:
+        """The immutable tag; ``+`` is illegal in tags and becomes ``_``, as Helm does it."""
+        suffix = f"-r{self.revision}" if self.revision > 1 else ""
+        return str(self.version).replace("+", "_") + suffix
+
+    @property
+    def series(self) -> str:
+        """The floating tag of all patch versions: ``0.16``."""
+        return f"{self.version.major}.{self.version.minor}"
+
+    @property
+    def final(self) -> bool:
+        """Whether people who asked for no particular version may get this one."""
+        version = self.version
+        return not (version.is_prerelease or version.is_postrelease or version.local)
+
+    def __lt__(self, other: Release) -> bool:
+        return (self.version, self.revision) < (other.version, other.revision)
+
+    def __str__(self) -> str:
+        return self.tag
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One tag: whether this push writes it, and the reason in words."""
+
+    tag: str
+    kind: Kind
+    write: bool
+    reason: str
+
+
+def parse_release(text: str, *, revision: int = 0) -> Release:
+    """Parse ``VERSION[-rN]``. ``revision`` overrides the suffix unless it is 0."""
+    match = REVISED.fullmatch(text.strip().replace("_", "+", 1))
+    if match is None:
+        message = "the version is empty; give one such as 0.16.8 or 0.16.8-r2"
+        raise BadVersion(message)
+    written = int(match["revision"] or 0)
+    if revision < 0 or (revision and written and revision != written):
+        message = (
+            f"{text} and --revision {revision} do not fit together; give one revision, 1 or higher"
+        )
+        raise BadVersion(message)
+    release = Release(letta_version.parse(match["version"]), revision or written or 1)
+    check_tag(release.tag)
+    return release
+
+
+def published(tags: Collection[str]) -> list[Release]:
+    """Return the releases among a repository's tags, highest first.
+
+    Only names that this project would have written count: ``v0.16.8`` or ``0.16.8-slim`` are somebody else's.
+    """
+    found: list[Release] = []
+    for tag in tags:
+        try:
+            release = parse_release(tag)
+        except (BadVersion, BadReference, InvalidVersion):
+            continue
+        if release.tag == tag:
+            found.append(release)
+    return sorted(found, reverse=True)
+
+
+def decide(release: Release, present: Collection[Release]) -> list[Decision]:
+    """Decide the tags of a release, given the ``present`` ones. In the order in which they are written."""
+    decisions = [
+        Decision(release.tag, Kind.IMMUTABLE, write=True, reason="names this image for good"),
+    ]
+    for tag, rivals, scope in (
+        (
+            release.series,
+            [other for other in present if other.series == release.series],
+            "its series",
+        ),
+        (LATEST, list(present), "all"),
+    ):
+        decisions.append(_decide_floating(release, tag, rivals, scope))
+    return decisions
+
+
+def _decide_floating(
+    release: Release, tag: str, rivals: Collection[Release], scope: str
+) -> Decision:
+    if not release.final:
+        reason = f"{release.version} is {_why_not_final(release.version)}"
+        return Decision(tag, Kind.FLOATING, write=False, reason=reason)
+    highest = max((other for other in rivals if other.final), default=None)
+    if highest is not None and release < highest:
+        return Decision(tag, Kind.FLOATING, write=False, reason=f"{highest} is higher")
+    return Decision(
+        tag, Kind.FLOATING, write=True, reason=f"{release} is the highest final version of {scope}"
+    )
+
+
+def _why_not_final(version: Version) -> str:
+    if version.local:
+        return "a local version"
+    if version.is_devrelease:
+        return "a development version"
+    return "a pre-release" if version.is_prerelease else "a post-release"
+
+
+def decide_nightly(day: dt.date) -> list[Decision]:
+    """Decide the tags of a nightly build."""
+    return [
+        Decision(f"{NIGHTLY}-{day:%Y%m%d}", Kind.IMMUTABLE, write=True, reason="names this night"),
+        Decision(NIGHTLY, Kind.FLOATING, write=True, reason="follows the newest nightly build"),
+    ]
+
+
+def decide_commit(commit: str) -> list[Decision]:
+    """Decide the tag of a build that is only named after its commit."""
+    tag = f"sha-{commit[:SHA_LENGTH]}"
+    return [Decision(tag, Kind.IMMUTABLE, write=True, reason="names this commit")]
+
+
+def check_not_older(release: Release, latest: Release | None, *, allow_older: bool = False) -> None:
+    """Refuse a release that sorts below ``latest``, unless it is meant as a fix for an old version.
+
+    Local versions name somebody's build and stand in no order with the published ones.
+    """
+    if latest is None or release.version.local or allow_older or not release < latest:
+        return
+    message = (
+        f"{release} sorts below {latest}, which `latest` points to; if it is a fix for users of an old "
+        "version, say so with --allow-older: `latest` then stays where it is"
+    )
+    raise OlderThanLatest(message)
+
+
+def check_tag(tag: str) -> str:
+    """Return a legal tag; registries answer others with a page that explains nothing."""
+    if TAG.fullmatch(tag) is None:
+        message = (
+            f"{tag!r} cannot be a tag; use at most 128 of letters, digits, `.`, `_` and `-`, "
+            "and none of `.` and `-` in front"
+        )
+        raise BadReference(message)
+    return tag
+
+
+@dataclass(frozen=True)
+class Target:
+    """A repository in a registry."""
+
+    registry: str
+    repository: str
+
+    def __str__(self) -> str:
+        return f"{self.registry}/{self.repository}"
+
+
+def parse_targets(registries: Collection[str], repositories: Collection[str]) -> list[Target]:
+    """Combine registries and repositories; a repository that names its registry itself stands alone.
+
+    A first part with a dot, a colon or the name localhost is a registry, as in every image reference.
+    """
+    targets: list[Target] = []
+    for text in repositories:
+        first, slash, rest = text.partition("/")
+        if slash and (first == "localhost" or set(first) & {".", ":"}):
+            targets.append(_check_target(Target(first, rest)))
+        else:
+            targets += [
+                _check_target(Target(registry, text)) for registry in registries or [DOCKER_HUB]
+            ]
+    return list(dict.fromkeys(targets))
+
+
+def _check_target(target: Target) -> Target:
+    if HOST.fullmatch(target.registry) is None:
+        message = (
+            f"{target.registry!r} cannot be a registry; give HOST or HOST:PORT, without a scheme"
+        )
+        raise BadReference(message)
+    if len(target.repository) > MAX_REPOSITORY or REPOSITORY.fullmatch(target.repository) is None:
+        message = (
+            f"{target.repository!r} cannot be a repository; use lower-case letters and digits, with single "
+            "`.`, `_`, `-` between them and `/` between parts, and no tag"
+        )
+        raise BadReference(message)
+    if target.registry == DOCKER_HUB and "/" not in target.repository:
+        return Target(target.registry, f"library/{target.repository}")
+    return target

@@ -274,9 +274,9 @@ def start() -> None:
         pid = process.spawn(["dockerd"], log=DAEMON_LOG)
         print(f"started dockerd (pid {pid}; log {DAEMON_LOG}; stop it with `kill {pid}`)")
         evidence = str(DAEMON_LOG)
-    with Progress("waiting for the engine") as progress:
+    with Progress("waiting for the engine"):
         try:
-            wait_until(answers, timeout=START_SECONDS, describe="no answer", on_tick=progress.tick)
+            wait_until(answers, timeout=START_SECONDS, describe="no answer")
         except WaitTimedOut as error:
             raise EngineStartFailed(
                 f"the engine does not answer {START_SECONDS:g} s after its start; the reason is at "

@@ -252,10 +252,9 @@ class CommandFailed(LettaStackError):
         self.argv = list(argv)
         self.exit_code = exit_code
         self.stderr = stderr
-        last_line = next(reversed(stderr.strip().splitlines()), "see its output above")
-        super().__init__(
-            f"`{shlex.join(self.argv)}` failed with exit code {exit_code}: {last_line}"
-        )
+        self.last_line = next(reversed(stderr.strip().splitlines()), "see its output above")
+        command = shlex.join(self.argv)
+        super().__init__(f"`{command}` failed with exit code {exit_code}: {self.last_line}")
 
 
 class CommandNotFound(CommandFailed):

@@ -5,14 +5,10 @@ from __future__ import annotations
 import http.client
 import ssl
 import time
-from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from letta_stack.errors import BadValue
 from letta_stack.wait import wait_until
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # One request; a server that has accepted the connection may need this long while it warms up.
 REQUEST_SECONDS = 5.0
@@ -26,7 +22,6 @@ def wait_for_status(
     status: int = 200,
     timeout: float = 60.0,
     interval: float = 0.1,
-    on_tick: Callable[[float], None] | None = None,
 ) -> float:
     """Return the seconds until ``url`` answered with ``status``; ``WaitTimedOut`` says what was seen instead."""
     parts = split(url)
@@ -60,7 +55,6 @@ def wait_for_status(
         timeout=timeout,
         interval=interval / REFUSED_SPEEDUP,
         describe=lambda: f"{url} did not answer with status {status}, last seen: {last_seen}",
-        on_tick=on_tick,
     )
     return time.monotonic() - started
 

@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
-LOG_INTERVAL_SECONDS = 10.0
+TERMINAL_SECONDS = 1.0
+LOG_SECONDS = 10.0
+QUIET_SECONDS = 1.0  # what took less than this was not slow
 
 
 class Progress:
-    """Context manager around one long step; call ``tick`` as often as you like."""
+    """Context manager around one long step. A thread speaks, so that the step itself need not.
 
-    def __init__(self, what: str) -> None:
+    ``detail`` is asked for how far the step is; what it raises is not the step's business.
+    """
+
+    def __init__(self, what: str, *, detail: Callable[[], str] | None = None) -> None:
         self._what = what
+        self._detail = detail
         self._terminal = sys.stderr.isatty()
         self._started = time.monotonic()
-        self._said = self._started
-        self._drawn = False
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._speak, daemon=True)
 
     def __enter__(self) -> Self:
+        self._thread.start()
         return self
-
-    def tick(self, elapsed: float, detail: str = "") -> None:
-        """Show the step, its detail, and the seconds so far."""
-        text = f"{self._what}: {detail}" if detail else self._what
-        if self._terminal:
-            print(f"\r\x1b[2K{text} ({elapsed:.0f} s)", end="", file=sys.stderr, flush=True)
-            self._drawn = True
-        elif time.monotonic() - self._said >= LOG_INTERVAL_SECONDS:
-            self._said = time.monotonic()
-            print(f"{text} ({elapsed:.0f} s so far)", file=sys.stderr, flush=True)
 
     def __exit__(
         self,
@@ -41,8 +40,29 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._drawn:
+        self._done.set()
+        self._thread.join()
+        elapsed = time.monotonic() - self._started
+        if self._terminal:
             print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
-        if kind is None:
-            elapsed = time.monotonic() - self._started
+        if kind is None and elapsed >= QUIET_SECONDS:
             print(f"{self._what}: done in {elapsed:.1f} s", file=sys.stderr, flush=True)
+
+    def _speak(self) -> None:
+        while not self._done.wait(TERMINAL_SECONDS if self._terminal else LOG_SECONDS):
+            elapsed = time.monotonic() - self._started
+            text = f"{self._what} ({elapsed:.0f} s so far)"
+            if detail := self._ask():
+                text += f": {detail}"
+            if self._done.is_set():
+                return
+            if self._terminal:
+                print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
+            else:
+                print(text, file=sys.stderr, flush=True)
+
+    def _ask(self) -> str:
+        try:
+            return self._detail() if self._detail else ""
+        except Exception:  # noqa: BLE001 - the step itself will fail with the reason
+            return ""

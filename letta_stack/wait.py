@@ -19,16 +19,14 @@ def wait_until(
     timeout: float,
     interval: float = 0.1,
     describe: Callable[[], str] | str,
-    on_tick: Callable[[float], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
     """Return the predicate's first true value.
 
     Attempts start every ``interval`` seconds however long each one takes, so that readiness is noticed
-    within half an interval on average. ``on_tick`` gets the seconds so far after each attempt that failed.
-    After ``timeout`` seconds ``WaitTimedOut`` says what ``describe`` gives: what was waited for, and
-    what was last seen.
+    within half an interval on average. After ``timeout`` seconds ``WaitTimedOut`` says what ``describe`` gives:
+    what was waited for, and what was last seen.
     """
     started = clock()
     attempt = 0
@@ -40,7 +38,5 @@ def wait_until(
             text = describe if isinstance(describe, str) else describe()
             message = f"gave up after {timeout:g} s: {text}"
             raise WaitTimedOut(message)
-        if on_tick is not None:
-            on_tick(elapsed)
         attempt = max(attempt + 1, int(elapsed / interval) + 1)
         sleep(max(0.0, min(attempt * interval, timeout) - elapsed))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from letta_stack import engine, http_wait, preflight, process
 from letta_stack.compose import published, summarise
 from letta_stack.errors import (
+    BadValue,
     CommandFailed,
     InterruptedByUser,
     NotConfirmed,
@@ -84,12 +85,16 @@ def start(stack: Stack) -> None:
         if not started.ok:
             reason = CommandFailed(command, started.exit_code, started.stderr).last_line
             raise failure(stack, f"compose could not start {stack.project}: {reason}")
-        try:
-            wait_until(lambda: settled(stack), timeout=HEALTHY_SECONDS, interval=0.2, describe="")
-        except WaitTimedOut as error:
-            raise failure(
-                stack, f"not healthy after {HEALTHY_SECONDS:g} s: {overview(stack)}"
-            ) from error
+        settle(stack)
+
+
+def settle(stack: Stack) -> None:
+    """Wait until every service does its work."""
+    try:
+        wait_until(lambda: settled(stack), timeout=HEALTHY_SECONDS, interval=0.2, describe="")
+    except WaitTimedOut as error:
+        reason = f"not healthy after {HEALTHY_SECONDS:g} s: {overview(stack)}"
+        raise failure(stack, reason) from error
 
 
 def settled(stack: Stack) -> bool:
@@ -193,8 +198,23 @@ def require_running(stack: Stack) -> None:
         raise NotRunning(f"{stack.project} is not up; start it with `inv up --env {name}`")
 
 
-def execute(stack: Stack, service: str, command: Sequence[str]) -> int:
+def execute(stack: Stack, *, service: str, command: Sequence[str]) -> int:
     """Run a command in a service; without a terminal on stdin none is asked for."""
+    if not command:
+        raise BadValue("no command given; write it after --, for instance `inv exec -- psql`")
     require_running(stack)
     terminal = [] if sys.stdin.isatty() else ["--no-TTY"]
-    return compose(stack, "exec", *terminal, service, *command)
+    return compose(stack, "exec", *terminal, service or SERVER, *command)
+
+
+def restart(stack: Stack, *, service: str) -> None:
+    """Restart a service, or all, in the order of their dependencies, and wait until all do their work."""
+    require_running(stack)
+    if service and service not in stack.topology.services:
+        known = ", ".join(stack.topology.services)
+        raise BadValue(
+            f"--service {service!r} is not in {stack.topology.name}; use one of: {known}"
+        )
+    process.run(stack.argv("restart", *([service] if service else [])), env=stack.variables)
+    with Progress(f"waiting for {stack.project}", detail=lambda: overview(stack)):
+        settle(stack)

@@ -1,0 +1,96 @@
+"""Checks in clean environments. Plain `nox` runs them all; `nox -t fast` is for between edits: no containers.
+
+Tags: fast (lint, types, unit), docker (compose, smoke), update (lock; only on request).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT))  # nox's own environment does not have the package
+
+from letta_stack.pins import Pins  # noqa: E402 - needs the line above
+from letta_stack.topology import TOPOLOGIES  # noqa: E402 - needs the line above
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = True
+
+# Docker commands undo what they began when they are interrupted; nox's own patience is 0.3 s.
+PATIENCE = {"interrupt_timeout": 60.0, "terminate_timeout": 30.0}
+
+# requirements/<name>.txt -> where it comes from
+LOCKED = {
+    "runtime": ["pyproject.toml"],
+    "lint": ["--group=lint"],
+    "types": ["pyproject.toml", "--group=types"],
+    "test": ["pyproject.toml", "--group=test"],
+    "smoke": ["pyproject.toml", "--group=smoke"],
+}
+
+
+def install(session: nox.Session, name: str) -> None:
+    """Install a locked set of requirements; the package itself is the checkout."""
+    session.install("--require-hashes", "-r", f"requirements/{name}.txt")
+    session.env["PYTHONPATH"] = str(ROOT)
+
+
+@nox.session(tags=["fast"])
+def lint(session: nox.Session) -> None:
+    """Check style, formatting, and that every file agrees with the pins."""
+    install(session, "lint")
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+
+
+@nox.session(tags=["fast"])
+def types(session: nox.Session) -> None:
+    """Check types."""
+    install(session, "types")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session(tags=["fast"])
+def unit(session: nox.Session) -> None:
+    """Test the logic; no container, no network. Arguments replace the defaults."""
+    install(session, "test")
+    session.run("inv", "pins", "--check")
+    session.run("pytest", *(session.posargs or ["tests/unit"]))
+
+
+@nox.session(tags=["docker"])
+def compose(session: nox.Session) -> None:
+    """Test what compose makes of every topology. Arguments replace the defaults."""
+    install(session, "test")
+    session.run("inv", "engine", **PATIENCE)
+    session.run("pytest", *(session.posargs or ["tests/compose"]), **PATIENCE)
+
+
+@nox.session(tags=["docker"])
+@nox.parametrize(
+    "topology", [nox.param(name, id=name, tags=list(one.tags)) for name, one in TOPOLOGIES.items()]
+)
+def smoke(session: nox.Session, topology: str) -> None:
+    """Run a topology and use it as a client does. Arguments are added to pytest's."""
+    install(session, "smoke")
+    session.run("inv", "engine", **PATIENCE)
+    session.run("pytest", "tests/smoke", f"--topology={topology}", *session.posargs, **PATIENCE)
+
+
+@nox.session(tags=["update"], default=False)
+def lock(session: nox.Session) -> None:
+    """Write requirements/*.txt anew from pyproject.toml; arguments go to uv, for instance --upgrade."""
+    session.install(f"uv=={Pins.load()['UV_VERSION']}")
+    options = ["--universal", "--python-version=3.11", "--generate-hashes", "--no-emit-index-url"]
+    for name, sources in LOCKED.items():
+        output = f"--output-file=requirements/{name}.txt"
+        session.run("uv", "pip", "compile", "-q", *options, *sources, output, *session.posargs)
+
+
+if __name__ == "__main__":
+    nox.main()

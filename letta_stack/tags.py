@@ -141,7 +141,7 @@ def decide(release: Release, present: Collection[Release]) -> list[Decision]:
             [other for other in present if other.series == release.series],
             "its series",
         ),
-        (LATEST, list(present), "all"),
+        (LATEST, list(present), ""),
     ):
         decisions.append(_decide_floating(release, tag, rivals, scope))
     return decisions
@@ -157,7 +157,7 @@ def _decide_floating(
     if highest is not None and release < highest:
         return Decision(tag, Kind.FLOATING, write=False, reason=f"{highest} is higher")
     return Decision(
-        tag, Kind.FLOATING, write=True, reason=f"{release} is the highest final version of {scope}"
+        tag, Kind.FLOATING, write=True, reason=f"{release} is the highest final version{scope}"
     )
 
 

@@ -71,7 +71,7 @@ class Detected:
         width = max(len(item.source) for item in self.evidence)
         return [
             f"{'->' if item is chosen else '  '} {item.source:<{width}}  "
-            f"{str(item.version or '-'):<10}  {item.note}"
+            f"{item.version or '-'!s:<10}  {item.note}"
             for item in self.evidence
         ]
 
@@ -190,7 +190,7 @@ def from_image(image: str) -> Evidence:
     argv = ["docker", "run", "--rm", "--network", "none", "--pull", "never"]
     answer = process.probe([*argv, "--entrypoint", IMAGE_PYTHON, image, "-c", METADATA_SCRIPT])
     if not answer.ok:
-        reason = next(reversed(answer.stderr.strip().splitlines()), "no output")
+        reason = next(iter(answer.stderr.strip().splitlines()), "no output")
         return Evidence(name, None, f"{image}: {reason}")
     return Evidence(name, parse(answer.stdout.strip()), image)
 

@@ -37,7 +37,6 @@ LOCKED = {
 def install(session: nox.Session, name: str) -> None:
     """Install a locked set of requirements; the package itself is the checkout."""
     session.install("--require-hashes", "-r", f"requirements/{name}.txt")
-    session.env["PYTHONPATH"] = str(ROOT)
 
 
 @nox.session(tags=["fast"])

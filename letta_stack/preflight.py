@@ -133,15 +133,25 @@ def owner_of(port: int, proc: Path = Path("/proc")) -> str:
             inodes |= listening_inodes((proc / "net" / table).read_text(encoding="ascii"), port)
         except OSError:
             continue
+    sockets = {f"socket:[{inode}]" for inode in inodes}
     for process_dir in proc.glob("[0-9]*"):
-        try:
-            links = {str(fd.readlink()) for fd in (process_dir / "fd").iterdir()}
-            if links & {f"socket:[{inode}]" for inode in inodes}:
-                name = (process_dir / "comm").read_text(encoding="utf-8").strip()
-                return f"{name} (pid {process_dir.name})"
-        except OSError:
-            continue  # ended meanwhile, or another user's
+        if not sockets.isdisjoint(open_files(process_dir)):
+            name = (process_dir / "comm").read_text(encoding="utf-8").strip()
+            return f"{name} (pid {process_dir.name})"
     return "a process that only root can see"
+
+
+def open_files(process_dir: Path) -> Iterator[str]:
+    """Yield what the file descriptors of a process point at; nothing for another user's process."""
+    try:
+        descriptors = list((process_dir / "fd").iterdir())
+    except OSError:
+        return
+    for descriptor in descriptors:
+        try:
+            yield str(descriptor.readlink())
+        except OSError:
+            continue  # closed meanwhile
 
 
 def listening_inodes(table: str, port: int) -> set[str]:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 INTERRUPT_GRACE_SECONDS = 30.0
 EXIT_TIMEOUT = 124  # as coreutils' timeout
 
+# Python warns about a child that is forgotten while it runs; these are meant to outlive us.
+_DAEMONS: list[subprocess.Popen[bytes]] = []
+
 
 @dataclass(frozen=True)
 class Completed:
@@ -101,13 +104,15 @@ def probe(
 def spawn(argv: Sequence[str], *, log: Path) -> int:
     """Start a daemon in a session of its own, its output appended to ``log``; return its pid."""
     with log.open("ab") as output:
-        return subprocess.Popen(
+        daemon = subprocess.Popen(
             list(argv),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
-        ).pid
+        )
+    _DAEMONS.append(daemon)
+    return daemon.pid
 
 
 def _execute(

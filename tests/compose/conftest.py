@@ -1,0 +1,37 @@
+"""Renders every topology with the real compose; no daemon is asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from letta_stack.compose import Stack
+from letta_stack.topology import TOPOLOGIES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from letta_stack.topology import Topology
+
+Rendered = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "LETTA_STACK_PORT", "LETTA_STACK_BIND", "LETTA_PG_URI"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def render() -> Callable[..., Rendered]:
+    def render(env: str, **variables: str) -> Rendered:
+        return Stack.of(env).with_variables(variables).config()
+
+    return render
+
+
+@pytest.fixture(params=TOPOLOGIES.values(), ids=list(TOPOLOGIES))
+def topology(request: pytest.FixtureRequest) -> Topology:
+    found: Topology = request.param
+    return found

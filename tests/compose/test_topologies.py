@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from letta_stack.paths import ROOT
+from letta_stack.pins import Pins
+from letta_stack.topology import SERVER
+
+if TYPE_CHECKING:
+    from letta_stack.topology import Topology
+
+Render = Callable[..., dict[str, Any]]
+PINS = Pins.load()
+
+
+def test_a_topology_has_the_services_that_its_entry_says(
+    topology: Topology, render: Render
+) -> None:
+    assert set(topology.services) == set(render(topology.name)["services"])
+
+
+def test_only_the_named_service_is_published_and_only_on_this_machine(
+    topology: Topology, render: Render
+) -> None:
+    ports = {
+        name: [(port["host_ip"], port["published"]) for port in service["ports"]]
+        for name, service in render(topology.name)["services"].items()
+        if service.get("ports")
+    }
+
+    assert ports == {topology.published: [("127.0.0.1", "8283")]}
+
+
+def test_port_and_address_can_be_chosen_without_editing_files(
+    topology: Topology, render: Render
+) -> None:
+    services = render(topology.name, LETTA_STACK_PORT="9000", LETTA_STACK_BIND="10.0.0.5")[
+        "services"
+    ]
+    (port,) = services[topology.published]["ports"]
+
+    assert (port["host_ip"], port["published"]) == ("10.0.0.5", "9000")
+
+
+def test_every_image_comes_from_the_pins(topology: Topology, render: Render) -> None:
+    images = {name: service["image"] for name, service in render(topology.name)["services"].items()}
+
+    assert images.pop(SERVER) == f"letta-stack/letta:{PINS['LETTA_VERSION']}"
+    assert sorted(images.values()) == sorted(PINS[key] for key in topology.images)
+
+
+def test_rebuilt_images_take_the_place_of_the_pins(topology: Topology, render: Render) -> None:
+    rebuilt = {key: f"letta-stack/rebuilt:{key.lower()}" for key in topology.images}
+    images = {service["image"] for service in render(topology.name, **rebuilt)["services"].values()}
+
+    assert images >= set(rebuilt.values())
+
+
+def test_every_service_bounds_its_log_and_gains_no_privileges(
+    topology: Topology, render: Render
+) -> None:
+    for name, service in render(topology.name)["services"].items():
+        assert service["logging"]["options"]["max-size"] == "10m", name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["restart"] == "unless-stopped", name
+
+
+def test_the_server_keeps_its_data_and_time_to_finish_its_requests(
+    topology: Topology, render: Render
+) -> None:
+    server = render(topology.name)["services"][SERVER]
+
+    assert [volume["target"] for volume in server["volumes"]] == ["/var/lib/letta"]
+    assert server["stop_grace_period"] == "10m0s"
+
+
+def test_a_provider_key_of_the_shell_reaches_the_server(topology: Topology, render: Render) -> None:
+    environment = render(topology.name, OPENAI_API_KEY="sk-shell")["services"][SERVER][
+        "environment"
+    ]
+
+    assert environment["OPENAI_API_KEY"] == "sk-shell"
+
+
+def test_a_provider_key_that_nobody_set_stays_unset(topology: Topology, render: Render) -> None:
+    environment = render(topology.name)["services"][SERVER]["environment"]
+
+    assert environment["OPENAI_API_KEY"] is None
+
+
+def test_dev_has_its_own_database_even_when_the_user_has_another_configured(render: Render) -> None:
+    services = render("dev", LETTA_PG_URI="postgresql://elsewhere/letta")["services"]
+    server, database = services[SERVER]["environment"], services["letta-db"]["environment"]
+
+    assert server["LETTA_PG_URI"] == ""
+    assert server["LETTA_PG_HOST"] == "letta-db"
+    for part in ("DB", "USER", "PASSWORD"):
+        assert server[f"LETTA_PG_{part}"] == database[f"POSTGRES_{part}"], part
+    assert services["letta-db"]["networks"]["default"]["aliases"] == ["pgvector_db"]
+
+
+def test_dev_starts_each_service_when_what_it_needs_is_healthy(render: Render) -> None:
+    services = render("dev")["services"]
+
+    for service, needs in {SERVER: {"letta-db", "letta-redis"}, "letta-nginx": {SERVER}}.items():
+        conditions = {
+            name: need["condition"] for name, need in services[service]["depends_on"].items()
+        }
+        assert conditions == dict.fromkeys(needs, "service_healthy"), service
+
+
+def test_dev_logs_verbosely_and_single_does_not(render: Render) -> None:
+    assert render("dev")["services"][SERVER]["environment"]["LETTA_DEBUG"] == "true"
+    assert render("single")["services"][SERVER]["environment"]["LETTA_DEBUG"] is None
+
+
+def test_no_fragment_is_listed_twice_and_none_is_forgotten() -> None:
+    listed: set[str] = set()
+    for entry in [*ROOT.glob("*compose.yaml"), ROOT / "compose/single.yaml"]:
+        (include,) = yaml.safe_load(entry.read_text())["include"]
+        paths = [str((entry.parent / path).resolve()) for path in include["path"]]
+        assert len(set(paths)) == len(paths), entry
+        listed |= set(paths)
+    fragments = {str(path) for path in ROOT.glob("compose/*.yaml")}
+
+    assert fragments - listed == {
+        str(ROOT / "compose/base.yaml"),
+        str(ROOT / "compose/single.yaml"),
+    }

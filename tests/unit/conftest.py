@@ -1,0 +1,24 @@
+"""Unit tests start no process: what needs one is not a unit test, or asks for ``real_processes`` by name."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+
+
+class BlockedPopen(subprocess.Popen[Any]):
+    def __init__(self, args: Any, *_: Any, **__: Any) -> None:
+        pytest.fail(f"a unit test tried to start {args!r}")
+
+
+@pytest.fixture(autouse=True)
+def blocked_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "real_processes" not in request.fixturenames:
+        monkeypatch.setattr(subprocess, "Popen", BlockedPopen)
+
+
+@pytest.fixture
+def real_processes() -> None:
+    """Let this test start processes (never docker's)."""

@@ -1,0 +1,174 @@
+"""Bring the database to the server's schema, once, however many replicas start."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from . import database, paths
+from .errors import DatabaseRefused, DatabaseUnreachable, MigrationFailed, VectorMissing
+from .log import log
+from .wait import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from .database import Database
+
+_LOCK = 0x1E77A
+"""Key of the advisory lock: any number, as long as every replica has the same."""
+_LOCK_TIMEOUT = 900.0
+"""Seconds. A migration of a large database takes minutes; its end is what the others wait for."""
+_PROBE_TIMEOUT = 5.0
+
+_REVISION = re.compile(r"^(down_)?revision\b[^=]*=\s*(?:[\"']([0-9a-f]+)[\"']|None)", re.MULTILINE)
+_REFUSALS = {"28000", "28P01", "3D000", "42501"}
+"""SQLSTATEs that waiting does not mend: no such user, wrong password, no such database, no right."""
+
+
+def main() -> None:
+    """Wait for the database, then migrate it if it is not at the newest revision. Raises StartError."""
+    target = database.from_uri(os.environ["LETTA_PG_URI"])
+    driver = importlib.import_module("pg8000.dbapi")
+    _wait_for(driver, target)
+    known, head = revisions(path.read_text() for path in (paths.ALEMBIC / "versions").glob("*.py"))
+    connection = database.connect(driver, target)
+    connection.autocommit = True
+    with contextlib.closing(connection), contextlib.closing(connection.cursor()) as cursor:
+        if _current(cursor) == head:
+            return
+        with _lock(cursor):
+            current = _current(cursor)
+            if current == head:
+                log("the database was migrated by another replica")
+                return
+            if current is not None and current not in known:
+                raise MigrationFailed(
+                    f"the database is at revision {current}, which this image does not know: it was used by a newer "
+                    "server; run that version, or restore a backup"
+                )
+            _ensure_vector(cursor, driver, target)
+            _upgrade(target, current, head)
+
+
+def revisions(sources: Iterable[str]) -> tuple[set[str], str]:
+    """Return all revisions and the newest one, read from the migrations' text.
+
+    Alembic would import every migration and most of the server for that, which takes three seconds at every start.
+    Raises MigrationFailed unless there is exactly one newest revision.
+    """
+    known: set[str] = set()
+    parents: set[str] = set()
+    for source in sources:
+        for is_parent, revision in _REVISION.findall(source):
+            (parents if is_parent else known).add(revision)
+    heads = known - parents
+    if len(heads) != 1:
+        raise MigrationFailed(
+            f"{paths.ALEMBIC} has {len(heads)} newest revisions instead of one: this image is broken"
+        )
+    return known, heads.pop()
+
+
+def _wait_for(driver: Any, target: Database) -> None:
+    def attempt() -> str | None:
+        try:
+            database.connect(driver, target, timeout=_PROBE_TIMEOUT).close()
+        except driver.DatabaseError as error:
+            details = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+            if details.get("C") in _REFUSALS:
+                raise DatabaseRefused(
+                    f"PostgreSQL at {target.address} refuses user {target.user} on database {target.name}: "
+                    f"{details.get('M')}; check LETTA_PG_URI or the LETTA_PG_* parts"
+                ) from error
+            return str(details.get("M") or error)
+        except (driver.InterfaceError, OSError) as error:
+            return str(error.__cause__ or error)
+        return None
+
+    timeout = float(os.environ["LETTA_STACK_WAIT_TIMEOUT"])
+    try:
+        wait_until(attempt, what=f"PostgreSQL at {target.address}", timeout=timeout, interval=0.2)
+    except TimeoutError as error:
+        raise DatabaseUnreachable(f"{error}; check its address, or raise LETTA_STACK_WAIT_TIMEOUT") from error
+
+
+def _current(cursor: Any) -> str | None:
+    """Return the database's revision, None for an empty database."""
+    cursor.execute("SELECT to_regclass('alembic_version') IS NOT NULL")
+    if not cursor.fetchone()[0]:
+        return None
+    cursor.execute("SELECT version_num FROM alembic_version")
+    row = cursor.fetchone()
+    return None if row is None else str(row[0])
+
+
+@contextlib.contextmanager
+def _lock(cursor: Any) -> Iterator[None]:
+    """Hold the advisory lock; the connection's end would release it as well. Raises MigrationFailed."""
+
+    def attempt() -> str | None:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
+        return None if cursor.fetchone()[0] else "another replica migrates it"
+
+    try:
+        wait_until(attempt, what="the database migration", timeout=_LOCK_TIMEOUT, interval=0.2)
+    except TimeoutError as error:
+        raise MigrationFailed(f"{error}; look into that replica's log") from error
+    try:
+        yield
+    finally:
+        cursor.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+
+
+def _ensure_vector(cursor: Any, driver: Any, target: Database) -> None:
+    """Create the extension, which no migration does. Raises VectorMissing."""
+    cursor.execute("SELECT count(*) FROM pg_extension WHERE extname = 'vector'")
+    if cursor.fetchone()[0]:
+        return
+    try:
+        cursor.execute("CREATE EXTENSION vector")
+    except driver.DatabaseError as error:
+        details = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+        # The first replica to create it wins, also against somebody without our lock.
+        if details.get("C") in {"23505", "42710"}:
+            return
+        raise VectorMissing(
+            f"PostgreSQL at {target.address} has no extension `vector` in database {target.name}, and user "
+            f"{target.user} cannot create it ({details.get('M')}): install pgvector there and let a superuser run "
+            f"CREATE EXTENSION vector in that database"
+        ) from error
+
+
+def _upgrade(target: Database, current: str | None, head: str) -> None:
+    """Run the migrations with Alembic's own env.py. Raises MigrationFailed."""
+    started = time.monotonic()
+    log(f"migrating the database from {current or 'nothing'} to {head}")
+    sqlalchemy = importlib.import_module("sqlalchemy")
+    engine = importlib.import_module("sqlalchemy.engine")
+
+    def do_connect(dialect: Any, _record: Any, _args: Any, _parameters: Any) -> Any:
+        return database.connect(dialect.dbapi, target)
+
+    # env.py takes the URI from the server's settings, prints it and loses its TLS parameters (upstream issue 3219); so
+    # it gets one without secrets, and the connection is made here.
+    os.environ["LETTA_PG_URI"] = target.migration_uri()
+    sqlalchemy.event.listen(engine.Engine, "do_connect", do_connect)
+    config = importlib.import_module("alembic.config").Config()
+    config.set_main_option("script_location", str(paths.ALEMBIC))
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    command = importlib.import_module("alembic.command")
+    try:
+        command.upgrade(config, "head")
+    except Exception as error:
+        summary = " ".join(str(error).split())[:400]
+        raise MigrationFailed(
+            f"the migration from {current or 'nothing'} to {head} failed and was rolled back: "
+            f"{type(error).__name__}: {summary}"
+        ) from error
+    log(f"migrated the database in {time.monotonic() - started:.1f} s")

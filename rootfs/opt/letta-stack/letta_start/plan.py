@@ -1,0 +1,134 @@
+"""What this container will run, decided from its environment alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import database, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .database import Database
+
+LOOPBACK = "127.0.0.1"
+_COLLECTOR_DEFAULTS = {
+    # The collector of 0.96.0 knows no defaults in ${VAR}, so they are set here.
+    "CLICKHOUSE_DATABASE": "otel",
+    "CLICKHOUSE_USERNAME": "default",
+    "SIGNOZ_INSECURE": "false",
+    # A third of the memory limiter's hard limit in the configurations, so that the limiter rarely has to act.
+    "GOMEMLIMIT": "256MiB",
+}
+_COLLECTOR_VARIABLES = (
+    *("CLICKHOUSE_ENDPOINT", "CLICKHOUSE_DATABASE", "CLICKHOUSE_USERNAME", "CLICKHOUSE_PASSWORD"),
+    *("SIGNOZ_ENDPOINT", "SIGNOZ_INGESTION_KEY", "SIGNOZ_INSECURE"),
+    *("LETTA_ENVIRONMENT", "GOMEMLIMIT"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The services of this container, and what the server gets to know."""
+
+    database: Database | None
+    """The external database; None is the embedded one."""
+    redis: tuple[str, int] | None
+    """The external Redis; None is the embedded one."""
+    collector: str | None
+    """Name of the embedded collector's configuration (file, clickhouse, signoz); None starts no collector."""
+    secure: bool
+    host: str
+    port: int
+    wait_timeout: int
+
+    @property
+    def services(self) -> list[str]:
+        """Return the service directories to run."""
+        embedded = {
+            "postgres": self.database is None,
+            "redis": self.redis is None,
+            "collector": self.collector is not None,
+        }
+        return [*(name for name, wanted in embedded.items() if wanted), "migrate", "letta"]
+
+    @property
+    def probe_host(self) -> str:
+        """Return the address under which the server is reached from inside the container."""
+        return {"0.0.0.0": LOOPBACK, "::": "::1"}.get(self.host, self.host)  # noqa: S104 - not a bind
+
+
+def collector_configuration(settings: Mapping[str, str]) -> str:
+    """Return which configuration the collector runs with: ClickHouse, else SigNoz, else files."""
+    if settings.get("CLICKHOUSE_ENDPOINT") and settings.get("CLICKHOUSE_PASSWORD"):
+        return "clickhouse"
+    if settings.get("SIGNOZ_ENDPOINT") and settings.get("SIGNOZ_INGESTION_KEY"):
+        return "signoz"
+    return "file"
+
+
+def make_plan(settings: Mapping[str, str]) -> Plan:
+    """Decide. ``settings`` has no empty variables and no _FILE forms. Raises BadSetting, PartialDatabase."""
+    redis_host = settings.get("LETTA_REDIS_HOST")
+    tracing = not environment.flag(settings, "LETTA_DISABLE_TRACING", default=False)
+    own_endpoint = settings.get("LETTA_OTEL_EXPORTER_OTLP_ENDPOINT")
+    return Plan(
+        database=database.from_environment(settings),
+        redis=(redis_host, environment.port(settings, "LETTA_REDIS_PORT", default=6379))
+        if redis_host
+        else None,
+        collector=collector_configuration(settings) if tracing and not own_endpoint else None,
+        secure=environment.flag(settings, "LETTA_SERVER_SECURE", default=True),
+        host=settings.get("HOST", "0.0.0.0"),  # noqa: S104 - a container that nobody can reach is no use
+        port=environment.port(settings, "PORT", default=8283),
+        wait_timeout=environment.wait_timeout(settings),
+    )
+
+
+def embedded_database(password: str) -> Database:
+    """Return the embedded PostgreSQL: loopback, hence no TLS."""
+    return database.Database(
+        host=LOOPBACK, port=5432, name="letta", user="letta", password=password, ssl_mode="disable"
+    )
+
+
+def server_environment(
+    settings: Mapping[str, str],
+    plan: Plan,
+    *,
+    effective_database: Database,
+    encryption_key: str,
+    server_password: str | None,
+    home: str,
+) -> dict[str, str]:
+    """Return the environment of migration and server."""
+    # The parts form is dropped: the server would put a password with special characters into its URI as it is.
+    result = {name: value for name, value in settings.items() if name not in database.PARTS}
+    result |= effective_database.driver_environment()
+    result |= {
+        "HOME": home,
+        "HOST": plan.host,
+        "PORT": str(plan.port),
+        "LETTA_PG_URI": effective_database.server_uri(),
+        "LETTA_ENCRYPTION_KEY": encryption_key,
+        # The server compares with exactly `true`; `True` leaves the API open.
+        "LETTA_SERVER_SECURE": "true" if plan.secure else "false",
+        "LETTA_STACK_WAIT_TIMEOUT": str(plan.wait_timeout),
+    }
+    result.pop("LETTA_SERVER_PASSWORD", None)
+    if server_password:
+        result["LETTA_SERVER_PASSWORD"] = server_password
+    if plan.redis is None:
+        result |= {"LETTA_REDIS_HOST": LOOPBACK, "LETTA_REDIS_PORT": "6379"}
+    if plan.collector is not None:
+        result["LETTA_OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://{LOOPBACK}:4317"
+    result.setdefault("LETTA_LOGGING_JSON_LOGGING", "true")
+    return result
+
+
+def collector_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the collector: what its configurations name, and nothing else."""
+    known = _COLLECTOR_DEFAULTS | settings
+    return {name: known[name] for name in _COLLECTOR_VARIABLES if name in known}

@@ -32,6 +32,7 @@ HEALTHY_SECONDS = (
 )
 ANSWER_SECONDS = 30.0  # from "all healthy" to an answer on the published port
 EVIDENCE_LINES = 25
+OFF = {"false", "0", "no", "off"}  # what the image takes for it
 PASSWORD_FILE = "/var/lib/letta/secrets/server-password"  # noqa: S105 - where it is, not what it is
 
 
@@ -145,7 +146,7 @@ def welcome(
     """Say where the API is, how to get the password, and what to type next."""
     read_password = f"docker exec {container} cat {PASSWORD_FILE}"
     authorisation = f' -H "Authorization: Bearer $({read_password})"'
-    if environment.get("LETTA_SERVER_SECURE") == "false":
+    if str(environment.get("LETTA_SERVER_SECURE")).lower() in OFF:
         access, authorisation = "none: LETTA_SERVER_SECURE=false turns it off", ""
     elif environment.get("LETTA_SERVER_PASSWORD"):
         access = "the LETTA_SERVER_PASSWORD that you set"

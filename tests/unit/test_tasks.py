@@ -21,7 +21,7 @@ def inv(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def modules_after(statement: str) -> set[str]:
-    code = f"import sys; {statement}; print(*sys.modules)"
+    code = f"{statement}; import sys; print(*sys.modules)"
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -30,7 +30,9 @@ def modules_after(statement: str) -> set[str]:
 
 @pytest.mark.usefixtures("real_processes")
 def test_listing_the_tasks_imports_nothing_but_invoke_and_this_projects_errors() -> None:
-    extra = modules_after("import tasks") - modules_after("import invoke.main")
+    extra = modules_after("import tasks") - modules_after(
+        "from __future__ import annotations; import invoke.main"
+    )
 
     assert extra == {"tasks", "letta_stack", "letta_stack.errors"}
 

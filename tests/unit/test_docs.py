@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+from packaging.requirements import Requirement
+
+from letta_stack import preflight
+from letta_stack.paths import ROOT
+from letta_stack.pins import Pins
+from letta_stack.topology import TOPOLOGIES, Topology
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_readme_begins_with_the_line_that_runs_and_the_line_that_tests() -> None:
+    commands = re.findall(r"(?m)^    (\S.*)$", README)
+
+    assert commands[:2] == [
+        "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/inv engine up --env single",
+        "python3 -m venv .venv && .venv/bin/pip install nox && .venv/bin/nox",
+    ]
+
+
+def test_ci_calls_the_test_command_of_readme() -> None:
+    (command,) = [line for line in README.splitlines() if line.strip().endswith("/nox")]
+
+    assert command.strip() in (ROOT / ".ci/run").read_text().splitlines()
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES.values(), ids=TOPOLOGIES.keys())
+def test_readme_describes_every_topology_in_the_words_of_the_code(topology: Topology) -> None:
+    row = f"| `{topology.name}` | {topology.summary} | `{topology.entry}` |"
+
+    assert row in README.splitlines()
+
+
+def test_readme_names_the_image_that_is_built() -> None:
+    assert re.findall(r"letta-stack/letta:(\S+)", README) == [Pins.load()["LETTA_VERSION"]]
+
+
+def test_the_example_settings_are_valid_with_and_without_their_comment_signs() -> None:
+    text = (ROOT / ".env.example").read_text()
+
+    assert list(preflight.dotenv_problems(text)) == []
+    assert list(preflight.dotenv_problems(re.sub(r"(?m)^#(?=[A-Z_]+=)", "", text))) == []
+
+
+def locked(name: str) -> dict[str, str]:
+    text = (ROOT / f"requirements/{name}.txt").read_text()
+    return dict(re.findall(r"(?m)^([a-z0-9.-]+)==([^\s;]+)", text))
+
+
+@pytest.mark.parametrize("name", ["runtime", "lint", "types", "test", "smoke"])
+def test_the_locked_requirements_satisfy_the_ranges_they_were_made_from(name: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = project["dependency-groups"]
+
+    def members(group: str) -> list[Requirement]:
+        return [
+            requirement
+            for entry in groups.get(group, [])
+            for requirement in (
+                members(entry["include-group"]) if isinstance(entry, dict) else [Requirement(entry)]
+            )
+        ]
+
+    wanted = members(name)
+    if name != "lint":
+        wanted += map(Requirement, project["project"]["dependencies"])
+    versions = locked(name)
+
+    assert wanted
+    for requirement in wanted:
+        assert requirement.specifier.contains(versions[requirement.name.lower()]), requirement
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.stem
+)
+def test_locked_requirements_are_hashed_and_name_no_download_address(path: Path) -> None:
+    text = path.read_text()
+    pinned = re.findall(r"(?m)^[a-z0-9.-]+==.*\n(    --hash=sha256:)?", text)
+
+    assert "://" not in text
+    assert all(pinned)

@@ -225,14 +225,7 @@ class Publisher:
         with contextlib.ExitStack() as stack:
             registries = self._open(stack)
             self._prepare(registries)
-            directory = Path(
-                stack.enter_context(tempfile.TemporaryDirectory(prefix="letta-stack-"))
-            )
-            check_disk(directory, needed_bytes)
-            path = directory / "image.tar"
-            build(path)
-            layout = stack.enter_context(oci.Layout(path))
-            return self._publish(registries, layout.image)
+            return self._publish(registries, self._build(stack, build, needed_bytes))
 
     def promote(self, source: Registry, digests: Sequence[str]) -> str:
         """Publish what is in a registry already: one index, or one image per platform to be joined."""
@@ -252,18 +245,22 @@ class Publisher:
             registries = self._open(stack)
             for registry in registries:
                 registry.check_writable()
-            directory = Path(
-                stack.enter_context(tempfile.TemporaryDirectory(prefix="letta-stack-"))
-            )
-            check_disk(directory, needed_bytes)
-            path = directory / "image.tar"
-            build(path)
-            image = stack.enter_context(oci.Layout(path)).image
+            image = self._build(stack, build, needed_bytes)
             self._check_image(image)
             progress = Progress(list(self.targets), [], {})
             self._send_all(registries, image, progress)
             progress.raise_for_failures()
             return image.root.digest
+
+    @staticmethod
+    def _build(
+        stack: contextlib.ExitStack, build: Callable[[Path], None], needed_bytes: int
+    ) -> oci.Image:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="letta-stack-")))
+        check_disk(directory, needed_bytes)
+        path = directory / "image.tar"
+        build(path)
+        return stack.enter_context(oci.Layout(path)).image
 
     def _open(self, stack: contextlib.ExitStack) -> list[Registry]:
         return [
@@ -294,13 +291,11 @@ class Publisher:
         progress = Progress(list(self.targets), [], {})
         try:
             ready = self._send_all(registries, image, progress)
-            for kind in (Kind.IMMUTABLE, Kind.FLOATING):
-                for registry in ready:
-                    if registry.target not in progress.failed:
-                        self._tag(registry, image.root, kind, progress)
+            for registry in ready:
+                self._tag(registry, image.root, Kind.IMMUTABLE, progress)
             for registry in ready:
                 if registry.target not in progress.failed:
-                    progress.finish(registry.target)
+                    self._tag(registry, image.root, Kind.FLOATING, progress)
         except KeyboardInterrupt:
             raise progress.interrupted() from None
         progress.raise_for_failures()
@@ -338,6 +333,8 @@ class Publisher:
                 if step.acts:
                     registry.put_manifest(step.decision.tag, root)
                 self.say(f"{registry.target}:{step.decision.tag} {step.state.value}")
+            if kind is Kind.FLOATING:
+                progress.finish(registry.target)
         except LettaStackError as error:
             self.say(f"{registry.target}: failed: {error}")
             progress.fail(registry.target, error)

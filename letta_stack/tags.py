@@ -191,7 +191,7 @@ def check_not_older(release: Release, latest: Release | None, *, allow_older: bo
     if latest is None or release.version.local or allow_older or not release < latest:
         return
     message = (
-        f"{release} sorts below {latest}, which `latest` points to; if it is a fix for users of an old "
+        f"{release} sorts below {latest}, the highest release there; if it is a fix for users of an old "
         "version, say so with --allow-older: `latest` then stays where it is"
     )
     raise OlderThanLatest(message)

@@ -33,7 +33,9 @@ def main() -> None:
             interval=0.05,
         )
     except TimeoutError as error:
-        raise DatabaseUnreachable(f"{error}; raise LETTA_STACK_WAIT_TIMEOUT if it is recovering") from error
+        raise DatabaseUnreachable(
+            f"{error}; raise LETTA_STACK_WAIT_TIMEOUT if it is recovering"
+        ) from error
     password = unquote(urlsplit(server["LETTA_PG_URI"]).password or "")
     result = subprocess.run(
         [
@@ -48,7 +50,9 @@ def main() -> None:
         env={"PGOPTIONS": "-c client_min_messages=warning"},
     )
     if result.returncode != 0:
-        raise MigrationFailed("the embedded PostgreSQL could not be set up: see psql's message above")
+        raise MigrationFailed(
+            "the embedded PostgreSQL could not be set up: see psql's message above"
+        )
 
 
 def _reason_not_ready() -> str | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from .errors import BadSetting, PartialDatabase
@@ -93,6 +93,16 @@ def from_environment(environment: Mapping[str, str]) -> Database | None:
     )
 
 
+def from_server_environment(environment: Mapping[str, str]) -> Database:
+    """Return the database of `Database.server_uri` and `Database.driver_environment`."""
+    files = {
+        parameter: environment[variable]
+        for parameter, variable in _SSL_FILES.items()
+        if variable in environment
+    }
+    return replace(from_uri(environment["LETTA_PG_URI"]), ssl_files=files)
+
+
 def from_uri(uri: str) -> Database:
     """Take a PostgreSQL URI apart. Raises BadSetting, whose text never holds the URI."""
     try:
@@ -106,7 +116,9 @@ def from_uri(uri: str) -> Database:
         raise BadSetting("LETTA_PG_URI must begin with postgresql://")
     name = unquote(parts.path.removeprefix("/"))
     if not parts.hostname or not parts.username or not name:
-        raise BadSetting("LETTA_PG_URI must have the form postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        raise BadSetting(
+            "LETTA_PG_URI must have the form postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        )
     ssl_mode = "prefer"
     ssl_files: dict[str, str] = {}
     options: list[tuple[str, str]] = []
@@ -144,11 +156,14 @@ def _port(value: str, name: str) -> int:
     raise BadSetting(f"{name} must be a port number, not {value!r}")
 
 
-def tls_choices(database: Database) -> list[ssl.SSLContext | None]:
-    """Return what to try in this order, as libpq defines the modes; None is a connection without TLS."""
+def tls_choices(database: Database) -> list[ssl.SSLContext | Literal[False]]:
+    """Return what to try in this order, as libpq defines the modes; False is a connection without TLS.
+
+    (To pg8000, None would be "with TLS if the server has it".)
+    """
     mode = database.ssl_mode
     if mode == "disable":
-        return [None]
+        return [False]
     verify = mode.startswith("verify-")
     context = ssl.create_default_context(
         cafile=database.ssl_files.get("sslrootcert", str(CA_BUNDLE)) if verify else None
@@ -156,10 +171,10 @@ def tls_choices(database: Database) -> list[ssl.SSLContext | None]:
     context.check_hostname = mode == "verify-full"
     context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
     if "sslcert" in database.ssl_files:
-        context.load_cert_chain(
-            database.ssl_files["sslcert"], database.ssl_files.get("sslkey")
-        )
-    return {"allow": [None, context], "prefer": [context, None]}.get(mode, [context])
+        context.load_cert_chain(database.ssl_files["sslcert"], database.ssl_files.get("sslkey"))
+    if mode == "allow":
+        return [False, context]
+    return [context, False] if mode == "prefer" else [context]
 
 
 def connect(driver: Any, database: Database, *, timeout: float | None = None) -> Any:

@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import re
+import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ _REFUSALS = {"28000", "28P01", "3D000", "42501"}
 
 def main() -> None:
     """Wait for the database, then migrate it if it is not at the newest revision. Raises StartError."""
-    target = database.from_uri(os.environ["LETTA_PG_URI"])
+    target = database.from_server_environment(os.environ)
     driver = importlib.import_module("pg8000.dbapi")
     _wait_for(driver, target)
     known, head = revisions(path.read_text() for path in (paths.ALEMBIC / "versions").glob("*.py"))
@@ -87,6 +88,11 @@ def _wait_for(driver: Any, target: Database) -> None:
                     f"{details.get('M')}; check LETTA_PG_URI or the LETTA_PG_* parts"
                 ) from error
             return str(details.get("M") or error)
+        except ssl.SSLCertVerificationError as error:
+            raise DatabaseRefused(
+                f"the certificate of PostgreSQL at {target.address} is not valid: {error.verify_message}; "
+                "check sslmode and sslrootcert in LETTA_PG_URI"
+            ) from error
         except (driver.InterfaceError, OSError) as error:
             return str(error.__cause__ or error)
         return None
@@ -95,7 +101,9 @@ def _wait_for(driver: Any, target: Database) -> None:
     try:
         wait_until(attempt, what=f"PostgreSQL at {target.address}", timeout=timeout, interval=0.2)
     except TimeoutError as error:
-        raise DatabaseUnreachable(f"{error}; check its address, or raise LETTA_STACK_WAIT_TIMEOUT") from error
+        raise DatabaseUnreachable(
+            f"{error}; check its address, or raise LETTA_STACK_WAIT_TIMEOUT"
+        ) from error
 
 
 def _current(cursor: Any) -> str | None:

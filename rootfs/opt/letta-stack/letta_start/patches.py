@@ -55,9 +55,7 @@ def hide_environment_from_tools(module: Any) -> None:
     async def gather(
         self: Any, agent_state: Any, additional_env_vars: Any, sbx_id: Any, is_local: Any
     ) -> dict[str, str]:
-        configured = await original(
-            self, agent_state, additional_env_vars, sbx_id, is_local=False
-        )
+        configured = await original(self, agent_state, additional_env_vars, sbx_id, is_local=False)
         return {**tool_environment(os.environ), **configured} if is_local else configured
 
     module.AsyncToolSandboxBase._gather_env_vars = gather  # noqa: SLF001

@@ -11,8 +11,11 @@ HOME = VOLUME / "home"
 RUN = Path("/run/letta-stack")
 """State of this start: root's, but others may look up a name in it."""
 
-SERVER_ENVIRONMENT = RUN / "server.json"
-COLLECTOR_ENVIRONMENT = RUN / "collector.sh"
+PRIVATE = RUN / "private"
+"""Link to a directory of root's in memory: what is in it must end on no disk, also if /run is one."""
+MEMORY = Path("/dev/shm")  # noqa: S108 - the name in it is random
+SERVER_ENVIRONMENT = PRIVATE / "server.json"
+COLLECTOR_ENVIRONMENT = PRIVATE / "collector.sh"
 BACKENDS = RUN / "backends.json"
 MIGRATED = RUN / "migrated"
 WORK_DIR = Path("/run/letta")

@@ -130,5 +130,5 @@ def server_environment(
 
 def collector_environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of the collector: what its configurations name, and nothing else."""
-    known = _COLLECTOR_DEFAULTS | settings
+    known = {**_COLLECTOR_DEFAULTS, **settings}
     return {name: known[name] for name in _COLLECTOR_VARIABLES if name in known}

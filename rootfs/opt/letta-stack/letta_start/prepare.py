@@ -9,6 +9,7 @@ import json
 import os
 import shlex
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,6 +100,7 @@ def _directories() -> None:
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir()
         path.chmod(0o711)
+    paths.PRIVATE.symlink_to(tempfile.mkdtemp(prefix="letta-stack-", dir=paths.MEMORY))
 
 
 def _claim_volume() -> None:

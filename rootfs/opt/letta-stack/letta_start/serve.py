@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -85,6 +86,8 @@ def _wait_for_backends() -> None:
         what="the database migration",
         timeout=None,
         interval=0.02,
+        # The migration reports for itself.
+        report_every=math.inf,
     )
     host, port = os.environ["LETTA_REDIS_HOST"], int(os.environ.get("LETTA_REDIS_PORT", "6379"))
     try:

@@ -10,9 +10,6 @@ from .log import log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_REPORT_EVERY = 10.0
-"""Seconds between two lines about a wait that goes on."""
-
 
 def wait_until(
     attempt: Callable[[], str | None],
@@ -20,12 +17,13 @@ def wait_until(
     what: str,
     timeout: float | None,
     interval: float = 0.1,
+    report_every: float = 10.0,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Call ``attempt`` until it returns None; a string is the reason why it is not there yet.
 
-    ``timeout`` and ``interval`` are seconds, a ``timeout`` of None waits for ever. The wait is reported every ten seconds.
+    ``timeout``, ``interval`` and ``report_every`` are seconds; a ``timeout`` of None waits for ever.
     Raises TimeoutError with ``what``, the time and the last reason.
     """
     started = reported = clock()
@@ -33,7 +31,7 @@ def wait_until(
         now = clock()
         if timeout is not None and now - started >= timeout:
             raise TimeoutError(f"{what} did not answer within {timeout:g} s: {reason}")
-        if now - reported >= _REPORT_EVERY:
+        if now - reported >= report_every:
             reported = now
             log(f"waiting for {what}, {now - started:.0f} s so far: {reason}")
         sleep(interval)

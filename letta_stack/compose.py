@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 HIGHEST_PORT = 65535
+PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,14 @@ class Stack:
         """Return the same stack with more variables."""
         return Stack(self.topology, self.project, {**self.variables, **variables})
 
+    @property
+    def flags(self) -> str:
+        """What a user types to mean this stack."""
+        project = (
+            f" --project {self.project}" if self.project != self.topology.default_project else ""
+        )
+        return f"--env {self.topology.name}{project}"
+
     def argv(self, *arguments: str) -> list[str]:
         """Write a compose command. ``.env`` is named, for compose looks for it beside the entry file."""
         dotenv = ROOT / ".env"
@@ -68,10 +78,17 @@ class Stack:
         return config
 
     def states(self) -> list[State]:
-        """Return the state of every container of the project, running or not."""
-        return parse_states(
-            process.capture(self.argv("ps", "--all", "--format", "json"), env=self.variables)
-        )
+        """Return the state of every container of the project, running or not.
+
+        Asked of the engine: `compose ps` costs ten times the processor time, which the starting server needs.
+        """
+        labels = {PROJECT_LABEL: self.project, "com.docker.compose.oneoff": "False"}
+        filters = [f"--filter=label={name}={value}" for name, value in labels.items()]
+        ids = process.capture(["docker", "ps", "--all", "--quiet", *filters]).split()
+        if not ids:
+            return []
+        # A container that is removed between the two commands is no failure.
+        return parse_states(process.probe(["docker", "container", "inspect", *ids]).stdout)
 
 
 @dataclass(frozen=True)
@@ -124,21 +141,16 @@ def is_project_name(text: str) -> bool:
 
 
 def parse_states(text: str) -> list[State]:
-    """Read `compose ps --format json`: one object per line, in older releases one array."""
-    rows: list[dict[str, Any]] = (
-        json.loads(text)
-        if text.startswith("[")
-        else [json.loads(line) for line in text.splitlines() if line.strip()]
-    )
+    """Read the JSON of `docker container inspect`."""
     return [
         State(
-            service=row["Service"],
-            container=row["Name"],
-            state=row["State"],
-            health=row.get("Health", ""),
-            exit_code=row.get("ExitCode", 0),
+            service=container["Config"]["Labels"][SERVICE_LABEL],
+            container=container["Name"].removeprefix("/"),
+            state=container["State"]["Status"],
+            health=(container["State"].get("Health") or {}).get("Status", ""),
+            exit_code=container["State"]["ExitCode"],
         )
-        for row in rows
+        for container in json.loads(text)
     ]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from letta_stack import process
+from letta_stack.compose import PROJECT_LABEL
 from letta_stack.errors import BadDotenv, LowDisk, PortBusy, WrongArchitecture
 from letta_stack.paths import ROOT
 
@@ -104,7 +105,7 @@ def ports(wanted: list[Published], project: str) -> None:
 
 def containers_on(port: int) -> list[tuple[str, str]]:
     """Return name and compose project of the running containers that publish ``port``."""
-    row = '{{.Names}}\t{{.Label "com.docker.compose.project"}}'
+    row = f'{{{{.Names}}}}\t{{{{.Label "{PROJECT_LABEL}"}}}}'
     text = process.capture(["docker", "ps", "--filter", f"publish={port}/tcp", "--format", row])
     rows = (line.partition("\t") for line in text.splitlines())
     return [(name, project) for name, _, project in rows]

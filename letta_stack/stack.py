@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from letta_stack import engine, http_wait, preflight, process
-from letta_stack.compose import published, summarise
+from letta_stack.compose import PROJECT_LABEL, published, summarise
 from letta_stack.errors import (
     BadValue,
     CommandFailed,
@@ -41,13 +41,12 @@ def up(stack: Stack, *, prepare: Callable[[Stack, Engine], Mapping[str, str]]) -
 
     ``prepare`` makes or pulls the images that are missing, and returns the variables that name them.
     """
-    name = stack.topology.name
     try:
         _up(stack, prepare)
     except KeyboardInterrupt:
         raise InterruptedByUser(
-            f"interrupted; what was started keeps running: `inv up --env {name}` goes on from here, "
-            f"`inv down --env {name}` removes it and keeps the data"
+            f"interrupted; what was started keeps running: `inv up {stack.flags}` goes on from here, "
+            f"`inv down {stack.flags}` removes it and keeps the data"
         ) from None
 
 
@@ -92,7 +91,7 @@ def start(stack: Stack) -> None:
 def settle(stack: Stack) -> None:
     """Wait until every service does its work."""
     try:
-        wait_until(lambda: settled(stack), timeout=HEALTHY_SECONDS, interval=0.2, describe="")
+        wait_until(lambda: settled(stack), timeout=HEALTHY_SECONDS, interval=0.5, describe="")
     except WaitTimedOut as error:
         reason = f"not healthy after {HEALTHY_SECONDS:g} s: {overview(stack)}"
         raise failure(stack, reason) from error
@@ -117,10 +116,9 @@ def failure(stack: Stack, reason: str) -> ServiceFailed:
     suspects = [state for state in stack.states() if not state.ready]
     for state in suspects:
         print(evidence(state), file=sys.stderr)
-    name = stack.topology.name
     return ServiceFailed(
-        f"{reason}; the containers are left for a look: `inv logs --env {name}`, then mend the cause "
-        f"and run `inv up --env {name}` again, or `inv down --env {name}`"
+        f"{reason}; the containers are left for a look: `inv logs {stack.flags}`, then mend the cause "
+        f"and run `inv up {stack.flags}` again, or `inv down {stack.flags}`"
     )
 
 
@@ -153,17 +151,13 @@ def welcome(
         authorisation = ' -H "Authorization: Bearer $LETTA_SERVER_PASSWORD"'
     else:
         access = read_password
-    name = stack.topology.name
-    project = (
-        "" if stack.project == stack.topology.default_project else f" --project {stack.project}"
-    )
     return "\n".join(
         [
             f"the API is at {address.url}",
             f"  password: {access}",
             f"  try:      curl{authorisation} {address.url}/v1/agents/",
-            f"  logs:     inv logs --env {name}{project}",
-            f"  stop:     inv down --env {name}{project}   (keeps the data)",
+            f"  logs:     inv logs {stack.flags}",
+            f"  stop:     inv down {stack.flags}   (keeps the data)",
         ]
     )
 
@@ -171,7 +165,7 @@ def welcome(
 def down(stack: Stack, *, volumes: bool, yes: bool) -> None:
     """Remove the containers; with ``volumes`` also the data, once that is confirmed."""
     if volumes:
-        mine = f"label=com.docker.compose.project={stack.project}"
+        mine = f"label={PROJECT_LABEL}={stack.project}"
         names = process.capture(["docker", "volume", "ls", "--quiet", "--filter", mine]).split()
         if names and not yes:
             confirm(f"delete the data in {', '.join(names)}?")
@@ -195,8 +189,7 @@ def compose(stack: Stack, *arguments: str) -> int:
 def require_running(stack: Stack) -> None:
     """Raise if no container of the stack exists."""
     if not stack.states():
-        name = stack.topology.name
-        raise NotRunning(f"{stack.project} is not up; start it with `inv up --env {name}`")
+        raise NotRunning(f"{stack.project} is not up; start it with `inv up {stack.flags}`")
 
 
 def execute(stack: Stack, *, service: str, command: Sequence[str]) -> int:

@@ -10,13 +10,10 @@ from letta_stack.errors import BadValue
 from letta_stack.paths import ROOT
 from letta_stack.topology import TOPOLOGIES
 
-ROW = {
-    "Service": "letta-server",
-    "Name": "p-letta-server-1",
-    "State": "running",
-    "Health": "healthy",
-    "ExitCode": 0,
-}
+
+def inspected(state: dict[str, object]) -> dict[str, object]:
+    labels = {"com.docker.compose.service": "letta-server"}
+    return {"Name": "/p-letta-server-1", "Config": {"Labels": labels}, "State": state}
 
 
 def state(state: str = "running", health: str = "", exit_code: int = 0) -> State:
@@ -64,17 +61,14 @@ def test_an_unknown_topology_lists_the_known_ones() -> None:
         Stack.of("production")
 
 
-@pytest.mark.parametrize(
-    "text", [json.dumps(ROW) + "\n", json.dumps([ROW])], ids=["a line each", "an array"]
-)
-def test_states_are_read_in_both_of_composes_formats(text: str) -> None:
-    assert compose.parse_states(text) == [
-        State("letta-server", "p-letta-server-1", "running", "healthy", 0)
+def test_states_are_read_from_the_engines_own_description() -> None:
+    with_health = {"Status": "running", "ExitCode": 0, "Health": {"Status": "healthy", "Log": []}}
+    without = {"Status": "exited", "ExitCode": 3}
+
+    assert compose.parse_states(json.dumps([inspected(with_health), inspected(without)])) == [
+        State("letta-server", "p-letta-server-1", "running", "healthy", 0),
+        State("letta-server", "p-letta-server-1", "exited", "", 3),
     ]
-
-
-def test_no_containers_give_no_states() -> None:
-    assert compose.parse_states("") == []
 
 
 @pytest.mark.parametrize(

@@ -9,18 +9,27 @@ from __future__ import annotations
 import builtins
 import contextlib
 import functools
+import importlib
 import os
 import sys
 import types
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
+from . import database
+from .log import log
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
     Patch = Callable[[Any], None]
+
+_STARTUP_LOCK = 0x1E77B
+"""Key of an advisory lock: any number, as long as every replica has the same."""
+_STARTUP_LOCK_TIMEOUT = 60
 
 TOOL_VARIABLES = frozenset(
     {
@@ -158,17 +167,64 @@ def start_without_nltk(module: Any) -> None:
     not needed, llama_index brings it along; importing NLTK for it costs half a second and 36 MB as well. So while the
     server starts up, NLTK is an empty module whose download does nothing.
     """
+    _around_startup(module, _nltk_hidden)
+
+
+def start_one_at_a_time(module: Any) -> None:
+    """Let replicas that start at the same moment fill their database one after the other.
+
+    letta/server/server.py, init_async: looks for the default organization, user, tools, providers and models, and inserts
+    what is missing, without a lock. Of ten replicas on a new database, six died of each other's inserts.
+    """
+    _around_startup(module, _startup_lock)
+
+
+def _around_startup(module: Any, context: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+    """Run the application's start, but not its life, inside ``context``."""
     router = module.app.router
     original = router.lifespan_context
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:
         async with contextlib.AsyncExitStack() as stack:
-            with _module_hidden("nltk", download=lambda *_args, **_options: True):
+            async with context():
                 state = await stack.enter_async_context(original(app))
             yield state
 
     router.lifespan_context = lifespan
+
+
+@contextlib.asynccontextmanager
+async def _startup_lock() -> AsyncIterator[None]:
+    """Hold an advisory lock, but rather start without it than wait for a replica that hangs."""
+    asyncpg = importlib.import_module("asyncpg")
+    target = database.from_server_environment(os.environ)
+    connection = await asyncpg.connect(
+        host=target.host.strip("[]"),
+        port=target.port,
+        user=target.user,
+        password=target.password,
+        database=target.name,
+        ssl=target.ssl_mode,
+    )
+    try:
+        await connection.execute(f"SET lock_timeout = '{_STARTUP_LOCK_TIMEOUT}s'")
+        try:
+            await connection.execute(f"SELECT pg_advisory_lock({_STARTUP_LOCK})")
+        except asyncpg.LockNotAvailableError:
+            log(
+                f"another replica has been starting for {_STARTUP_LOCK_TIMEOUT} s, not waiting for it any longer"
+            )
+        yield
+    finally:
+        # Which releases the lock.
+        await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def _nltk_hidden() -> AsyncIterator[None]:
+    with _module_hidden("nltk", download=lambda *_args, **_options: True):
+        yield
 
 
 @contextlib.contextmanager
@@ -251,7 +307,11 @@ AFTER: dict[str, tuple[Patch, ...]] = {
     "letta.monitoring.event_loop_watchdog": (stop_watchdog_at_once,),
     "letta.otel.tracing": (trace_no_health_checks,),
     "letta.server.db": (allow_sqlalchemy_tracing,),
-    "letta.server.rest_api.app": (make_openapi_schema_on_request, start_without_nltk),
+    "letta.server.rest_api.app": (
+        make_openapi_schema_on_request,
+        start_without_nltk,
+        start_one_at_a_time,
+    ),
     "letta.services.helpers.tool_execution_helper": (hide_environment_from_pip,),
     "letta.services.tool_sandbox.base": (hide_environment_from_tools,),
     "typeguard": (check_no_types_at_run_time,),

@@ -116,7 +116,7 @@ def test_the_openapi_schema_is_made_by_upstream_but_on_request_and_without_a_fil
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["letta"])
-    app = SimpleNamespace(openapi_schema=None, openapi=lambda: {"paths": {}})
+    app: Any = SimpleNamespace(openapi_schema=None, openapi=lambda: {"paths": {}})
 
     def generate_openapi_schema(app: Any) -> None:
         app.openapi_schema = {**app.openapi(), "title": "Letta API"}

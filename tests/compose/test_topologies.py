@@ -71,10 +71,12 @@ def test_every_service_bounds_its_log_and_gains_no_privileges(
 def test_the_server_keeps_its_data_and_time_to_finish_its_requests(
     topology: Topology, render: Render
 ) -> None:
-    server = render(topology.name)["services"][SERVER]
+    services = render(topology.name)["services"]
+    server = services[SERVER]
 
     assert [volume["target"] for volume in server["volumes"]] == ["/var/lib/letta"]
     assert server["stop_grace_period"] == "10m0s"
+    assert services[topology.published]["stop_grace_period"] == server["stop_grace_period"]
 
 
 def test_a_provider_key_of_the_shell_reaches_the_server(topology: Topology, render: Render) -> None:

@@ -1,0 +1,100 @@
+"""Real registries from Debian's package, real builds by buildx, and the list of what was broken on purpose."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from letta_stack import process
+from letta_stack.paths import ROOT
+from letta_stack.pins import Pins
+from tests.release import lab
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.release.fault_proxy import Fault, Seen
+
+# A sweep breaks each request of a push in turn; nothing in it takes minutes by itself.
+TEST_SECONDS = 300
+INJECTED = pytest.StashKey[list[tuple[str, str, str]]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[INJECTED] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(ROOT / "tests" / "release"):
+            # Fixtures may build images, which has no sensible limit.
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS, func_only=True), append=False)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    injected = config.stash[INJECTED]
+    if not injected:
+        return
+    terminalreporter.section(f"{len(injected)} injected faults")
+    for (fault, outcome), count in Counter(
+        (fault, outcome) for fault, _, outcome in injected
+    ).items():
+        terminalreporter.line(f"{count:4} x {fault}: {outcome}")
+        requests = Counter(
+            request for kind, request, end in injected if (kind, end) == (fault, outcome)
+        )
+        text = ", ".join(f"{request} ({times})" for request, times in requests.items())
+        terminalreporter.line(f"       at {text}")
+
+
+class Ledger:
+    """Collects the faults for the summary."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._injected = config.stash[INJECTED]
+
+    def add(self, fault: Fault, request: Seen, outcome: str) -> None:
+        self._injected.append((fault.value, request.kind, outcome))
+
+
+@pytest.fixture(scope="session")
+def ledger(pytestconfig: pytest.Config) -> Ledger:
+    return Ledger(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def registry_image() -> str:
+    tag = "letta-stack/test-registry"
+    base = os.environ.get("DEBIAN_IMAGE") or Pins.load()["DEBIAN_IMAGE"]
+    context = ROOT / "images"
+    process.run(
+        [
+            *("docker", "build", "--quiet", "--tag", tag, f"--build-arg=DEBIAN_IMAGE={base}"),
+            *("--file", str(context / "registry" / "Dockerfile"), str(context)),
+        ]
+    )
+    return tag
+
+
+@pytest.fixture(scope="session")
+def registry(registry_image: str) -> Iterator[str]:
+    """Give the HOST:PORT of an open registry without TLS."""
+    with lab.registry_container(registry_image) as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> lab.Builds:
+    return lab.Builds(tmp_path_factory.mktemp("builds"))
+
+
+@pytest.fixture
+def repository(request: pytest.FixtureRequest) -> str:
+    """Give a repository that nobody else uses."""
+    return f"letta/{secrets.token_hex(6)}"

@@ -1,0 +1,202 @@
+"""What the release tests share: registries in containers, and a look at them that owes nothing to the code under test."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import json
+import secrets
+import shutil
+import tarfile
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import requests
+
+from letta_stack import process, release, tags
+from letta_stack.registry import Patience
+from letta_stack.tags import Channel
+from letta_stack.wait import wait_until
+from tests.release import tiny
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+RUN = f"letta-release-{secrets.token_hex(3)}"
+"""Begins the name of everything that this run makes."""
+
+DAY = dt.date(2026, 11, 24)
+START_SECONDS = 30.0
+QUICK = Patience(first_wait=0.005, longest_wait=0.02, read_timeout=10.0)
+ACCEPT = (
+    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
+    "application/vnd.docker.distribution.manifest.list.v2+json, "
+    "application/vnd.docker.distribution.manifest.v2+json"
+)
+
+
+@contextlib.contextmanager
+def registry_container(
+    image: str,
+    *options: str,
+    environment: Mapping[str, str] | None = None,
+    scheme: str = "http",
+    ca: Path | None = None,
+) -> Iterator[str]:
+    """Run a registry on a free loopback port; give its ``HOST:PORT``."""
+    variables = [f"--env={name}={value}" for name, value in (environment or {}).items()]
+    name = f"{RUN}-{secrets.token_hex(3)}"
+    process.capture(
+        [
+            *("docker", "run", "--detach", "--name", name, "--publish=127.0.0.1::5000"),
+            *variables,
+            *options,
+            image,
+        ]
+    )
+    try:
+        host = process.capture(["docker", "port", name, "5000/tcp"]).split()[0]
+
+        def answers() -> bool:
+            with contextlib.suppress(requests.RequestException):
+                url = f"{scheme}://{host}/v2/"
+                return (
+                    requests.get(url, timeout=2, verify=str(ca) if ca else True).ok
+                    or ca is not None
+                )
+            return False
+
+        wait_until(answers, timeout=START_SECONDS, describe=f"the registry {name} on {host}")
+        yield host
+    finally:
+        process.probe(["docker", "rm", "--force", "--volumes", name])
+
+
+@dataclass
+class Builds:
+    """OCI layouts of the tiny image, each built once."""
+
+    directory: Path
+    done: dict[tuple[str, bytes], Path] = field(default_factory=dict)
+
+    def path(self, version: str, payload: bytes = b"one\n") -> Path:
+        """Return the layout of a version; another payload is another build of it."""
+        key = (version, payload)
+        if key not in self.done:
+            number = len(self.done)
+            context = tiny.write_context(self.directory / f"context{number}", payload)
+            output = self.directory / f"image{number}.tar"
+            tiny.build(context, output, version=version)
+            self.done[key] = output
+        return self.done[key]
+
+
+def wanted(
+    version: str,
+    *,
+    channel: Channel = Channel.RELEASE,
+    platforms: tuple[str, ...] = tiny.PLATFORMS,
+    allow_older: bool = False,
+) -> release.Wanted:
+    """Return a wish for the tiny image."""
+    return release.Wanted(
+        channel=channel,
+        release=tags.parse_release(version),
+        commit=tiny.COMMIT,
+        day=DAY,
+        platforms=platforms,
+        labels=tiny.labels(version),
+        allow_older=allow_older,
+    )
+
+
+def publisher(
+    hosts: str | Sequence[str],
+    repository: str,
+    version: str,
+    *,
+    say: Callable[[str], None] = print,
+    patience: Patience = QUICK,
+    ca: Path | None = None,
+    wish: release.Wanted | None = None,
+) -> release.Publisher:
+    """Return what ``inv build --push`` makes of its flags."""
+    targets = tags.parse_targets([hosts] if isinstance(hosts, str) else hosts, [repository])
+    return release.Publisher(wish or wanted(version), targets, say, ca=ca, patience=patience)
+
+
+def push(
+    hosts: str | Sequence[str],
+    repository: str,
+    version: str,
+    layout: Path,
+    *,
+    say: Callable[[str], None] = print,
+    patience: Patience = QUICK,
+    ca: Path | None = None,
+    wish: release.Wanted | None = None,
+) -> str:
+    """Push a layout as ``inv build --push`` does after its build; return the digest."""
+    one = publisher(hosts, repository, version, say=say, patience=patience, ca=ca, wish=wish)
+    return one.push(lambda path: copy(layout, path), needed_bytes=layout.stat().st_size)
+
+
+def digest_of(layout: Path) -> str:
+    """Return what a layout's tag would name, read without the code under test."""
+    with tarfile.open(layout) as archive:
+        index = archive.extractfile("index.json")
+        assert index is not None
+        return str(json.load(index)["manifests"][0]["digest"])
+
+
+def copy(source: Path, destination: Path) -> None:
+    """Stand for a build that comes from the cache."""
+    shutil.copyfile(source, destination)
+
+
+def tags_of(host: str, repository: str) -> dict[str, str]:
+    """Return what each tag names."""
+    answer = requests.get(f"http://{host}/v2/{repository}/tags/list", timeout=10)
+    if answer.status_code == requests.codes.not_found:
+        return {}
+    found: dict[str, str] = {}
+    for tag in answer.json()["tags"] or []:
+        manifest = _get(host, repository, f"manifests/{tag}")
+        assert manifest is not None, f"{tag} is listed, but cannot be read"
+        found[tag] = f"sha256:{hashlib.sha256(manifest.content).hexdigest()}"
+    return found
+
+
+def defects(host: str, repository: str) -> list[str]:
+    """Read every byte that every tag promises; return what is missing or damaged."""
+    found: list[str] = []
+    for tag, digest in tags_of(host, repository).items():
+        found += [f"{tag}: {defect}" for defect in _defects_under(host, repository, digest)]
+    return found
+
+
+def _defects_under(host: str, repository: str, digest: str) -> list[str]:
+    manifest = _get(host, repository, f"manifests/{digest}")
+    if manifest is None:
+        return [f"manifest {digest} is missing"]
+    document = manifest.json()
+    if "manifests" in document:
+        children = [item["digest"] for item in document["manifests"]]
+        return [line for child in children for line in _defects_under(host, repository, child)]
+    found: list[str] = []
+    for item in [document["config"], *document["layers"]]:
+        blob = _get(host, repository, f"blobs/{item['digest']}")
+        if blob is None:
+            found.append(f"blob {item['digest']} is missing")
+        elif f"sha256:{hashlib.sha256(blob.content).hexdigest()}" != item["digest"]:
+            found.append(f"blob {item['digest']} is damaged")
+    return found
+
+
+def _get(host: str, repository: str, path: str) -> requests.Response | None:
+    answer = requests.get(
+        f"http://{host}/v2/{repository}/{path}", headers={"Accept": ACCEPT}, timeout=10
+    )
+    return answer if answer.ok else None

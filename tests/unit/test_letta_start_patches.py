@@ -227,6 +227,7 @@ def test_tracing_of_sqlalchemy_finds_its_engine() -> None:
 
 def test_shutdown_does_not_wait_for_the_watchdog() -> None:
     class Watchdog:
+        timeout_threshold = 15.0
         _thread: object = SimpleNamespace(join=lambda **_: pytest.fail("waited"))
 
         def stop(self) -> None:
@@ -235,7 +236,10 @@ def test_shutdown_does_not_wait_for_the_watchdog() -> None:
 
     patches.stop_watchdog_at_once(SimpleNamespace(EventLoopWatchdog=Watchdog))
 
-    Watchdog().stop()
+    watchdog = Watchdog()
+    watchdog.stop()
+
+    assert watchdog.timeout_threshold > 1e9
 
 
 def test_decorated_functions_stay_as_they_are() -> None:

@@ -10,6 +10,7 @@ import builtins
 import contextlib
 import functools
 import importlib
+import math
 import os
 import sys
 import types
@@ -274,13 +275,15 @@ def stop_watchdog_at_once(module: Any) -> None:
     """Do not wait for the watchdog's thread at shutdown.
 
     letta/monitoring/event_loop_watchdog.py, stop: joins a daemon thread that sleeps up to five seconds, and gives up
-    after two. It has nothing to save.
+    after two. It has nothing to save; but when it wakes up it takes the stopped event loop for a hanging one, and logs a
+    hundred lines of stack traces.
     """
     original = module.EventLoopWatchdog.stop
 
     @functools.wraps(original)
     def stop(self: Any) -> None:
         self._thread = None
+        self.timeout_threshold = self._last_dump_time = math.inf
         original(self)
 
     module.EventLoopWatchdog.stop = stop

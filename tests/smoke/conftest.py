@@ -1,0 +1,194 @@
+"""A running topology with a scripted language model, once per session; evidence when a test fails.
+
+`--topology NAME` (repeatable) chooses what runs; without it everything does. Tests that ask for no topology run the image
+by itself, as `docker run` does: they belong to `single`, the topology that is the image by itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+from python_on_whales import docker
+
+from letta_stack import engine, prepare, process
+from letta_stack.compose import Stack
+from letta_stack.paths import ROOT
+from letta_stack.topology import SERVER, TOPOLOGIES
+from tests.smoke import harness
+from tests.smoke.harness import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping, Sequence
+
+    from letta_client import Letta
+    from letta_client.types import AgentState
+
+# Above every wait of the harness; nothing in a test itself takes minutes.
+TEST_SECONDS = 180
+IMAGE_BY_ITSELF = "single"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--topology",
+        action="append",
+        choices=sorted(TOPOLOGIES),
+        help="run the smoke tests of this topology (repeatable; default: all)",
+    )
+
+
+def chosen(config: pytest.Config) -> Sequence[str]:
+    return config.getoption("--topology") or list(TOPOLOGIES)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "only(topology): what other topologies do not have")
+    config.addinivalue_line("markers", "last: breaks or stops the running topology")
+    config.addinivalue_line("markers", "arm64: runs the other architecture under emulation; slow")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "topology" in metafunc.fixturenames:
+        metafunc.parametrize("topology", chosen(metafunc.config), scope="session")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    dropped = [item for item in items if _is_smoke(item) and not _wanted(item)]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+    items[:] = sorted((item for item in items if item not in dropped), key=_position)
+    for item in items:
+        if _is_smoke(item):
+            # Fixtures may build images, which has no sensible limit; the product bounds its own waits.
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS, func_only=True), append=False)
+
+
+def _topology(item: pytest.Item) -> str | None:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("topology") if callspec else None
+
+
+def _wanted(item: pytest.Item) -> bool:
+    topology = _topology(item)
+    if topology is None:
+        return IMAGE_BY_ITSELF in chosen(item.config)
+    only = [marker.args[0] for marker in item.iter_markers("only")]
+    return not only or topology in only
+
+
+def _position(item: pytest.Item) -> tuple[int, bool]:
+    """Order by topology, so that one at a time is up, and what breaks it comes last."""
+    topology = _topology(item)
+    rank = list(TOPOLOGIES).index(topology) if topology else len(TOPOLOGIES)
+    return rank, item.get_closest_marker("last") is not None
+
+
+def _is_smoke(item: pytest.Item) -> bool:
+    return item.path.is_relative_to(ROOT / "tests" / "smoke")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and _is_smoke(item):
+        report.sections.extend(harness.evidence())
+    return report
+
+
+@dataclass(frozen=True)
+class Deployment(Server):
+    """A topology that `inv up` has started."""
+
+    stack: Stack
+    stub: str
+
+    def service(self, name: str) -> str:
+        """Return the name of a service's container."""
+        return next(state.container for state in self.stack.states() if state.service == name)
+
+    def provider_requests(self) -> list[dict[str, object]]:
+        """Return what the scripted language model was asked so far."""
+        answer = requests.get(
+            harness.published_url(self.stub, harness.STUB_PORT) + "/_requests", timeout=10
+        )
+        answer.raise_for_status()
+        asked: list[dict[str, object]] = answer.json()
+        return asked
+
+
+def inv(*arguments: str, environment: Mapping[str, str] | None = None) -> None:
+    """Run a task as an operator does."""
+    process.run([sys.executable, "-m", "invoke", *arguments], env=environment, cwd=ROOT)
+
+
+def prepared(topology: str) -> Mapping[str, str]:
+    """Make sure that the images of a topology are there; return the variables that name them."""
+    sources = prepare.Sources.of(images="auto", otelcol="auto", letta_source="", ca="")
+    return sources.prepare(Stack.of(topology), engine.require())
+
+
+@pytest.fixture(scope="session")
+def deployment(topology: str) -> Iterator[Deployment]:
+    """Bring a topology up beside whatever else runs here, and leave nothing of it behind."""
+    prepared(topology)
+    project = f"{harness.RUN}-{topology}"
+    port = harness.free_port()
+    environment = harness.blank_environment() | harness.PROVIDER
+    # Compose takes a network with these labels for its own. It must be there before the stack is: the server
+    # looks for the models of its providers only once, when it starts.
+    labels = {"com.docker.compose.project": project, "com.docker.compose.network": "default"}
+    docker.network.create(f"{project}_default", labels=labels)
+    try:
+        with harness.script(
+            f"{topology}-stub",
+            "llm_stub.py",
+            networks=[f"{project}_default"],
+            network_aliases=[harness.STUB_HOST],
+            publish=[("127.0.0.1:", harness.STUB_PORT)],
+        ) as stub:
+            inv(
+                "up",
+                "--env",
+                topology,
+                "--project",
+                project,
+                "--port",
+                port,
+                environment=environment,
+            )
+            stack = Stack.of(topology, project=project, port=port).with_variables(environment)
+            states = stack.states()
+            container = next(state.container for state in states if state.service == SERVER)
+            yield Deployment(container, f"http://127.0.0.1:{port}", stack, stub)
+    finally:
+        inv("down", "--env", topology, "--project", project, "--volumes", "--yes")
+        assert harness.leftovers(project) == []
+
+
+@pytest.fixture
+def client(deployment: Deployment) -> Iterator[Letta]:
+    with deployment.client() as one:
+        yield one
+
+
+@pytest.fixture
+def agent(client: Letta) -> AgentState:
+    return client.agents.create(
+        model=harness.MODEL,
+        embedding=harness.EMBEDDING,
+        memory_blocks=[{"label": "human", "value": "Name: Ada."}],
+    )
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """Make sure that the image is there, without starting a topology."""
+    prepared(IMAGE_BY_ITSELF)
+    return harness.IMAGE

@@ -1,0 +1,111 @@
+"""The image with somebody else's PostgreSQL: no second one inside, and one migration however many replicas start."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+from python_on_whales import docker
+from python_on_whales.exceptions import DockerException
+
+from letta_stack import process
+from tests.smoke import harness
+from tests.smoke.conftest import prepared
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPLICAS = 10
+DATABASE_HOST = "db"
+# Upstream's server and its migrations stop at any percent sign in the URI, so at all of these characters.
+PASSWORD = f"a%b@c:d/e {harness.RUN}"
+URI = f"postgresql://letta:{quote(PASSWORD, safe='')}@{DATABASE_HOST}:5432/letta"
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[str]:
+    with harness.network(f"{harness.RUN}-external") as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def database(network: str) -> Iterator[str]:
+    """Start an empty PostgreSQL with pgvector."""
+    environment = {"POSTGRES_USER": "letta", "POSTGRES_DB": "letta", "POSTGRES_PASSWORD": PASSWORD}
+    with harness.running(
+        "db",
+        image=prepared("dev")["POSTGRES_IMAGE"],
+        envs=environment,
+        networks=[network],
+        network_aliases=[DATABASE_HOST],
+    ) as container:
+
+        def accepts_connections() -> bool:
+            # Over TCP: while the entrypoint initialises, the server listens on its socket only.
+            try:
+                docker.container.execute(container, ["pg_isready", "-q", "-h", "127.0.0.1"])
+            except DockerException:
+                return False
+            return True
+
+        harness.expect(accepts_connections, timeout=60, what="PostgreSQL does not start")
+        yield container
+
+
+def query(database: str, sql: str) -> list[str]:
+    """Return the rows of a query."""
+    command = ["psql", "-U", "letta", "-d", "letta", "-At", "-c", sql]
+    return str(docker.container.execute(database, command)).splitlines()
+
+
+def migrate(image: str, network: str, number: int) -> process.Completed:
+    """Run the start's migration step as its service does, in a container of its own."""
+    home = "/run/home"
+    settings = {"LETTA_PG_URI": URI, "LETTA_STACK_WAIT_TIMEOUT": "60", "HOME": home}
+    name = f"{harness.RUN}-migrate-{number}"
+    options = ["--rm", "--interactive", "--name", name, "--network", network, "--user", "letta"]
+    options += ["--tmpfs", f"{home}:mode=1777", "--env", f"HOME={home}"]
+    options += ["--env", "PYTHONPATH=/opt/letta-stack"]
+    interpreter = ["--entrypoint", "/opt/letta/venv/bin/python"]
+    step = ["-m", "letta_start", "migrate"]
+    command = ["docker", "run", *options, *interpreter, image, *step]
+    return process.probe(command, stdin=json.dumps(settings))
+
+
+def test_ten_replicas_migrate_a_fresh_database_once(
+    image: str, network: str, database: str
+) -> None:
+    assert query(database, "SELECT to_regclass('alembic_version') IS NULL") == ["t"]
+
+    with ThreadPoolExecutor(REPLICAS) as pool:
+        ended = list(pool.map(lambda number: migrate(image, network, number), range(REPLICAS)))
+
+    assert [one.exit_code for one in ended] == [0] * REPLICAS, "\n".join(
+        one.stderr for one in ended
+    )
+    outputs = [one.stdout + one.stderr for one in ended]
+    assert len([output for output in outputs if "migrated the database in" in output]) == 1
+    assert not any(PASSWORD in output or quote(PASSWORD, safe="") in output for output in outputs)
+    assert len(query(database, "SELECT version_num FROM alembic_version")) == 1
+
+
+def test_with_an_external_postgres_the_embedded_one_does_not_start(
+    image: str, network: str, database: str
+) -> None:
+    environment = {"LETTA_PG_URI": URI}
+    with harness.server(
+        "external", image=image, environment=environment, networks=[network]
+    ) as server:
+        server.wait_until_healthy()
+
+        assert "postgres" not in {one.name for one in server.processes()}
+        with server.client() as client:
+            client.blocks.create(label="note", value=f"kept outside by {harness.RUN}")
+        assert query(database, f"SELECT label FROM block WHERE value LIKE '%{harness.RUN}'") == [
+            "note"
+        ]
+        password = {"as given": PASSWORD, "in the URI": quote(PASSWORD, safe="")}
+        assert harness.mentions(server.logs(), password) == []

@@ -6,6 +6,8 @@ is retried, and it never becomes a no: a tag that could not be read is not a fre
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import ipaddress
 import json
 import ssl
@@ -34,7 +36,7 @@ from letta_stack.errors import (
 from letta_stack.tags import DOCKER_HUB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from letta_stack.tags import Target
@@ -45,6 +47,10 @@ ACCEPT = ", ".join(oci.MANIFEST_TYPES)
 DOCKER_HUB_API = "registry-1.docker.io"
 CLIENT_ID = "letta-stack"
 TAGS_PER_PAGE = 1000
+BLOCK = 1 << 20
+# What a login is asked for; a registry gives less if the user may do less.
+PULL = "pull"
+PUSH = "pull,push"
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 # A registry on a file system that is full or read-only answers 500 and the error number in its details.
 NO_SPACE = ("no space left", '"Err":28', "disk quota exceeded", '"Err":122')
@@ -94,6 +100,23 @@ class _Header(AuthBase):
         if self.value:
             request.headers["Authorization"] = self.value
         return request
+
+
+class _Body:
+    """A stream of known length: requests would send one from a registry in chunks, which registries refuse."""
+
+    def __init__(self, stream: IO[bytes], size: int) -> None:
+        self._stream = stream
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(lambda: self._stream.read(BLOCK), b"")
+
+    def read(self, size: int = -1) -> bytes:
+        return self._stream.read(size)
 
 
 class _TrustingAdapter(HTTPAdapter):
@@ -233,12 +256,10 @@ class Registry:
 
     def check_writable(self) -> None:
         """Begin an upload and cancel it: shows missing rights or a read-only registry before anything is built."""
-
-        def check() -> None:
-            answer = self._send("POST", "blobs/uploads/", push=True, data=b"")
-            self._send("DELETE", self._upload_url(answer), push=True)
-
-        self._retry(check)
+        answer = self._retry(lambda: self._send("POST", "blobs/uploads/", push=True, data=b""))
+        # Cancelling is a courtesy: a login that may push need not be one that may delete.
+        with contextlib.suppress(TransientError):
+            self._exchange("DELETE", self._upload_url(answer), PUSH)
 
     def put_manifest(self, reference: str, manifest: oci.Manifest) -> None:
         """Write a manifest under a tag or its digest, and prove that the name now means it."""
@@ -246,6 +267,8 @@ class Registry:
 
         path = f"manifests/{reference}"
         self._retry(lambda: self._send("PUT", path, push=True, headers=headers, data=manifest.body))
+        if reference == manifest.digest:
+            return  # the registry has compared it; `verify` reads it back
         found = self.digest(reference)
         if found != manifest.digest:
             message = (
@@ -263,14 +286,13 @@ class Registry:
                 self.traffic.present_bytes += blob.size
                 return
             answer = self._send("POST", "blobs/uploads/", push=True, data=b"")
-            headers = {
-                "Content-Type": "application/octet-stream",
-                "Content-Length": str(blob.size),
-            }
+            headers = {"Content-Type": "application/octet-stream"}
             url = self._upload_url(answer)
             url += ("&" if urlsplit(url).query else "?") + f"digest={blob.digest}"
             with content.open_blob(blob) as stream:
-                answer = self._send("PUT", url, push=True, headers=headers, data=stream)
+                answer = self._send(
+                    "PUT", url, push=True, headers=headers, data=_Body(stream, blob.size)
+                )
             if answer.status_code == HTTPStatus.NOT_FOUND:
                 raise TransientError(f"the registry forgot the upload of {blob.digest}")
             self.traffic.uploaded += 1
@@ -314,12 +336,12 @@ class Registry:
         *,
         push: bool = False,
         headers: Mapping[str, str] | None = None,
-        data: bytes | IO[bytes] | None = None,
+        data: bytes | _Body | None = None,
         stream: bool = False,
     ) -> requests.Response:
         """Send a request once, with one more attempt after a login. 404 is an answer, other failures raise."""
         url = urljoin(f"{self._find_base_url()}/v2/{self.target.repository}/", path)
-        scope = "pull,push" if push else "pull"
+        scope = PUSH if push else PULL
         answer = self._exchange(method, url, scope, headers=headers, data=data, stream=stream)
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             self._log_in(answer, scope)
@@ -339,9 +361,9 @@ class Registry:
         url: str,
         scope: str,
         *,
-        headers: Mapping[str, str] | None,
-        data: bytes | IO[bytes] | None,
-        stream: bool,
+        headers: Mapping[str, str] | None = None,
+        data: bytes | _Body | None = None,
+        stream: bool = False,
     ) -> requests.Response:
         # An upload may be directed to another host: no business of its to see the login.
         own = urlsplit(url).netloc == urlsplit(self._base_url).netloc
@@ -395,8 +417,8 @@ class Registry:
             raise RegistryRefused(message)
         if found is None or not found.username:
             raise self._denied("wants a login, and none is stored", challenge)
-        request = HTTPBasicAuth(found.username, found.password)(requests.Request().prepare())
-        header = request.headers["Authorization"]
+        pair = f"{found.username}:{found.password}".encode()
+        header = f"Basic {base64.b64encode(pair).decode()}"
         if self._authorization.get(scope) == header:
             raise self._denied("rejects the stored login", challenge)
         self._authorization[scope] = header

@@ -42,10 +42,11 @@ def registry_container(
     image: str,
     *options: str,
     environment: Mapping[str, str] | None = None,
-    scheme: str = "http",
+    accept_status: int = 200,
     ca: Path | None = None,
 ) -> Iterator[str]:
-    """Run a registry on a free loopback port; give its ``HOST:PORT``."""
+    """Run a registry on a free loopback port; give its ``HOST:PORT``. ``ca`` means TLS and a login."""
+    scheme, ready = ("https", 401) if ca else ("http", accept_status)
     variables = [f"--env={name}={value}" for name, value in (environment or {}).items()]
     name = f"{RUN}-{secrets.token_hex(3)}"
     process.capture(
@@ -62,16 +63,21 @@ def registry_container(
         def answers() -> bool:
             with contextlib.suppress(requests.RequestException):
                 url = f"{scheme}://{host}/v2/"
-                return (
-                    requests.get(url, timeout=2, verify=str(ca) if ca else True).ok
-                    or ca is not None
-                )
+                verify = str(ca) if ca else True
+                return requests.get(url, timeout=2, verify=verify).status_code == ready
             return False
 
         wait_until(answers, timeout=START_SECONDS, describe=f"the registry {name} on {host}")
         yield host
     finally:
         process.probe(["docker", "rm", "--force", "--volumes", name])
+
+
+def execute(host: str, *command: str) -> None:
+    """Run a command inside the registry that publishes ``host``."""
+    port = host.rpartition(":")[2]
+    container = process.capture(["docker", "ps", "--quiet", f"--filter=publish={port}"]).strip()
+    process.capture(["docker", "exec", container, *command])
 
 
 @dataclass

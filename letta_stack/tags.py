@@ -103,6 +103,9 @@ def parse_release(text: str, *, revision: int = 0) -> Release:
     if match is None:
         message = "the version is empty; give one such as 0.16.8 or 0.16.8-r2"
         raise BadVersion(message)
+    if re.search(r"-r\d*$", match["version"]):
+        message = f"{text!r} has no revision that can be counted; write -r2 for the second image of a version"
+        raise BadVersion(message)
     written = int(match["revision"] or 0)
     if revision < 0 or (revision and written and revision != written):
         message = (
@@ -139,7 +142,7 @@ def decide(release: Release, present: Collection[Release]) -> list[Decision]:
         (
             release.series,
             [other for other in present if other.series == release.series],
-            "its series",
+            " of its series",
         ),
         (LATEST, list(present), ""),
     ):

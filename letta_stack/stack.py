@@ -183,8 +183,7 @@ def confirm(question: str) -> None:
 
 def compose(stack: Stack, *arguments: str) -> int:
     """Hand a command to compose with the terminal's own streams; return its exit code."""
-    plain = [] if sys.stdout.isatty() else ["--ansi=never"]
-    return process.call(stack.argv(*plain, *arguments), env=stack.variables)
+    return process.call(stack.argv(*arguments), env=stack.variables)
 
 
 def require_running(stack: Stack) -> None:

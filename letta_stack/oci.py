@@ -6,6 +6,7 @@ is why a release is built into such a file and pushed from it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -194,7 +195,7 @@ class Image:
                 if found.get(name, "") != value:
                     message = (
                         f"{platform}: label {name} is {found.get(name, '')!r} and should be {value!r}; "
-                        "the Dockerfile must set it from its build argument"
+                        "the build has to set it"
                     )
                     raise ContentBroken(message)
 
@@ -217,16 +218,18 @@ class Layout:
     def __init__(self, path: Path) -> None:
         """Open the file; ``ContentBroken`` if it is no layout."""
         self.path = path
-        try:
-            self._archive = tarfile.open(path, mode="r:")  # noqa: SIM115  # closed by __exit__
-            self._members = {member.name: member for member in self._archive}
-            index = json.loads(self._read("index.json"))
-            (entry,) = index["manifests"]
-        except (OSError, tarfile.TarError, KeyError, ValueError) as error:
-            message = f"{path} is not an OCI layout with one image ({error}); build it again"
-            raise ContentBroken(message) from None
-        root = Descriptor.from_json(entry)
-        self.image = Image(self._manifest(root), self)
+        with contextlib.ExitStack() as stack:
+            try:
+                self._archive = stack.enter_context(tarfile.open(path, mode="r:"))
+                self._members = {member.name: member for member in self._archive}
+                (entry,) = json.loads(self._read("index.json"))["manifests"]
+                root = Descriptor.from_json(entry)
+            except (OSError, tarfile.TarError, KeyError, ValueError) as error:
+                message = f"{path} is not an OCI layout with one image ({error}); build it again"
+                raise ContentBroken(message) from None
+            self.image = Image(self._manifest(root), self)
+            # From here on the file is closed by __exit__.
+            stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -249,11 +252,7 @@ class Layout:
 
     def open_blob(self, blob: Descriptor) -> IO[bytes]:
         """Open a blob for reading from its start."""
-        stream = self._archive.extractfile(self._members[_path(blob.digest)])
-        if stream is None:
-            message = f"{blob.digest} in {self.path} is not a file; build it again"
-            raise ContentBroken(message)
-        return stream
+        return self._open(_path(blob.digest))
 
     def _manifest(self, entry: Descriptor) -> Manifest:
         manifest = Manifest(self._read(_path(entry.digest)), entry.media_type)
@@ -262,9 +261,17 @@ class Layout:
             raise ContentBroken(message)
         return manifest
 
+    def _open(self, name: str) -> IO[bytes]:
+        member = self._members.get(name)
+        stream = self._archive.extractfile(member) if member is not None else None
+        if stream is None:
+            message = f"{self.path} lacks {name}; build it again"
+            raise ContentBroken(message)
+        return stream
+
     def _read(self, name: str) -> bytes:
-        stream = self._archive.extractfile(self._members[name])
-        return stream.read() if stream is not None else b""
+        with self._open(name) as stream:
+            return stream.read()
 
 
 def _path(digest: str) -> str:

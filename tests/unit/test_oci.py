@@ -104,7 +104,7 @@ def test_what_is_no_layout_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     path.write_bytes(content)
 
-    with pytest.raises(ContentBroken, match="is not an OCI layout|lacks index"):
+    with pytest.raises(ContentBroken, match=r"is not an OCI layout|lacks index"):
         Layout(path)
 
 

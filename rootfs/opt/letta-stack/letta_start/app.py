@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import warnings
 from typing import Any
 
 from . import patches
@@ -18,6 +19,8 @@ def _load() -> Any:
     try:
         return importlib.import_module("letta.server.rest_api.app").app
     finally:
+        # One of its libraries switches them on: twenty lines that are no JSON for every message of an agent.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
         gc.freeze()
         gc.enable()
 

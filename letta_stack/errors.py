@@ -241,6 +241,30 @@ class InterruptedByUser(LettaStackError):
     exit_code = 130
 
 
+class ImageUnavailable(LettaStackError):
+    """No registry gives a third-party image, and nothing else was allowed."""
+
+    exit_code = 70
+
+
+class BootstrapMissing(LettaStackError):
+    """Images from Debian packages need a program that is not installed."""
+
+    exit_code = 71
+
+
+class BuildFailed(LettaStackError):
+    """A build began and did not end well; its own output says why."""
+
+    exit_code = 72
+
+
+class BadSource(LettaStackError):
+    """``--letta-source`` is not the source tree of a Letta server."""
+
+    exit_code = 73
+
+
 class CommandFailed(LettaStackError):
     """A command failed; ``inv`` leaves with the command's own exit code.
 

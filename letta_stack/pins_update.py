@@ -16,10 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ANSWER_SECONDS = 60.0
-OTELCOL_CHECKSUMS = (
-    "https://github.com/open-telemetry/opentelemetry-collector-releases/releases/download/"
-    "v{version}/opentelemetry-collector-releases_otelcol-contrib_checksums.txt"
-)
+OTELCOL_CHECKSUMS = "opentelemetry-collector-releases_otelcol-contrib_checksums.txt"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 CHECKSUM_LINE = re.compile(r"(?P<sha256>[0-9a-f]{64}) [ *](?P<name>\S+)")
 
@@ -81,7 +78,7 @@ def resolve_otelcol(pins: Mapping[str, str]) -> dict[str, str]:
     """Read the collector's checksums from the release's own file."""
     import requests  # noqa: PLC0415 - slow to import, and only needed here
 
-    url = OTELCOL_CHECKSUMS.format(version=pins["OTELCOL_VERSION"])
+    url = f"{pins['OTELCOL_BASE_URL']}/v{pins['OTELCOL_VERSION']}/{OTELCOL_CHECKSUMS}"
     try:
         answer = requests.get(url, timeout=ANSWER_SECONDS)
         answer.raise_for_status()

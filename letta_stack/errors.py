@@ -241,6 +241,12 @@ class InterruptedByUser(LettaStackError):
     exit_code = 130
 
 
+class BuilderUnfit(LettaStackError):
+    """The chosen builder cannot do what was asked of it."""
+
+    exit_code = 66
+
+
 class ImageUnavailable(LettaStackError):
     """No registry gives a third-party image, and nothing else was allowed."""
 

@@ -20,6 +20,12 @@ PORT = "port of the API on this machine (default: 8283)"
 IMAGES = "where third-party images come from: hub, debian or auto"
 OTELCOL = "where the collector comes from: release, build or auto"
 LETTA_SOURCE = "directory with the Letta source, instead of the pinned release"
+REGISTRY = "where to push, HOST or HOST:PORT, repeatable (default: docker.io)"
+REPOSITORY = "name in the registry, or with it: ghcr.io/me/letta; repeatable"
+REVISION = "which image of this version: 2 becomes VERSION-r2 (default: the first)"
+CHANNEL = "release, nightly or commit: which kind of tags (default: release)"
+ALLOW_OLDER = "publish a version below the highest one; `latest` stays"
+ALLOW_LETTA_CODE = "accept a version from 0.17 on, which should be another product"
 CA = "PEM file of a corporate CA for build steps (default: $LETTA_STACK_CA, $SSL_CERT_FILE)"
 
 
@@ -41,32 +47,120 @@ task = functools.partial(invoke.tasks.task, klass=StackTask)
 
 
 @task(
-    iterable=["platform"],
+    iterable=["platform", "registry", "repository", "digest"],
     help={
-        "platform": "linux/amd64 or linux/arm64, repeatable (default: this machine's)",
+        "platform": "linux/amd64 or linux/arm64, repeatable (default: this machine's; to push: both)",
         "letta_source": LETTA_SOURCE,
         "images": IMAGES,
         "otelcol": OTELCOL,
         "ca": CA,
         "no_cache": "build every step anew",
-        "dry_run": "only show what would be built",
+        "dry_run": "only show what would be built and pushed",
+        "check_reproducible": "build twice without cache and compare",
+        "push": "publish, verify and tag instead of loading",
+        "untagged": "with --push: only by digest, for a later --digest",
+        "digest": "with --push: tag what is in the registry instead of building, repeatable",
+        "registry": REGISTRY,
+        "repository": REPOSITORY,
+        "version": "with --push: VERSION[-rN] (default: that of the source)",
+        "revision": REVISION,
+        "channel": CHANNEL,
+        "allow_dirty": "build a development version from uncommitted changes",
+        "allow_older": ALLOW_OLDER,
+        "allow_letta_code": ALLOW_LETTA_CODE,
     },
 )
 def build(
     _: Context,
     platform: list[str],
+    registry: list[str],
+    repository: list[str],
+    digest: list[str],
     letta_source: str = "",
     images: str = "auto",
     otelcol: str = "auto",
     ca: str = "",
     no_cache: bool = False,
     dry_run: bool = False,
+    check_reproducible: bool = False,
+    push: bool = False,
+    untagged: bool = False,
+    version: str = "",
+    revision: str = "0",
+    channel: str = "release",
+    allow_dirty: bool = False,
+    allow_older: bool = False,
+    allow_letta_code: bool = False,
 ) -> None:
-    """Build the server's image and load it into the engine."""
-    from letta_stack import prepare
+    """Build the server's image and load it into the engine, or publish it."""
+    from letta_stack import prepare, publish
 
     sources = prepare.Sources.of(images=images, otelcol=otelcol, letta_source=letta_source, ca=ca)
-    sources.build(platform, no_cache=no_cache, dry_run=dry_run)
+    if not (push or check_reproducible):
+        sources.build(platform, no_cache=no_cache, dry_run=dry_run)
+        return
+    flags = publish.Flags(
+        registries=registry,
+        repositories=repository,
+        version=version,
+        revision=revision,
+        channel=channel,
+        allow_dirty=allow_dirty,
+        allow_older=allow_older,
+        allow_letta_code=allow_letta_code,
+    )
+    if check_reproducible:
+        request = publish.request_of(sources, platform, no_cache=True)
+        publish.check_reproducible(flags, request, say=say)
+    if push:
+        request = publish.request_of(sources, platform, no_cache=no_cache)
+        done = publish.push(
+            flags, request, say=say, dry_run=dry_run, untagged=untagged, digests=digest
+        )
+        # Alone on standard output, so that a script can keep it.
+        print(done)
+
+
+@task(
+    positional=["version"],
+    iterable=["registry", "repository"],
+    help={
+        "version": "VERSION[-rN]",
+        "registry": REGISTRY,
+        "repository": REPOSITORY,
+        "revision": REVISION,
+        "channel": CHANNEL,
+        "ca": CA,
+        "allow_older": ALLOW_OLDER,
+        "allow_letta_code": ALLOW_LETTA_CODE,
+    },
+)
+def tags(
+    _: Context,
+    version: str,
+    registry: list[str],
+    repository: list[str],
+    revision: str = "0",
+    channel: str = "release",
+    ca: str = "",
+    allow_older: bool = False,
+    allow_letta_code: bool = False,
+) -> None:
+    """Show the tags that a push of a version would write, and why."""
+    import os
+
+    from letta_stack import prepare, publish
+
+    flags = publish.Flags(
+        registries=registry,
+        repositories=repository,
+        version=version,
+        revision=revision,
+        channel=channel,
+        allow_older=allow_older,
+        allow_letta_code=allow_letta_code,
+    )
+    publish.show_tags(flags, ca=prepare.find_ca(ca, os.environ), say=print)
 
 
 @task(help={"check": "change nothing, only say what is there"})
@@ -195,22 +289,26 @@ def config(_: Context, env: str = "single", project: str = "", port: str = "") -
 @task(
     help={
         "why": "show every place that was asked, and what it said",
-        "letta_source": LETTA_SOURCE,
+        "version": "what you say it is; goes before every other place",
+        "letta_source": "Letta source tree or sdist to read it from",
+        "image": "built image to ask (default: the one that `inv build` makes)",
+        "allow_letta_code": ALLOW_LETTA_CODE,
     }
 )
-def version(_: Context, why: bool = False, letta_source: str = "") -> None:
+def version(
+    _: Context,
+    why: bool = False,
+    version: str = "",
+    letta_source: str = "",
+    image: str = "",
+    allow_letta_code: bool = False,
+) -> None:
     """Show the version of Letta, and of this project."""
-    from pathlib import Path
+    from letta_stack import publish
 
-    from letta_stack import version as letta_version
-    from letta_stack.pins import Pins
-
-    pins = Pins.load()
-    source = Path(letta_source) if letta_source else None
-    found = letta_version.detect(pin=pins["LETTA_VERSION"], source=source, every_source=why)
-    print(f"letta-stack {pins['LETTA_STACK_VERSION']}, letta {found.version}")
-    if why:
-        print(*found.explain(), sep="\n")
+    flags = publish.Flags([], [], version=version, allow_letta_code=allow_letta_code)
+    for line in publish.show_version(flags, source=letta_source, image=image, why=why):
+        print(line)
 
 
 @task(
@@ -257,10 +355,17 @@ def pins(_: Context, check: bool = False, update: bool = False) -> None:
     pins_check.check()
 
 
+def say(line: str) -> None:
+    """Tell a person how it goes; standard output is for results."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def leave(exit_code: int) -> None:
     """End with the exit code of a command whose output the user has seen."""
     if exit_code:
         raise Exit(code=exit_code)
 
 
-ns = Collection(engine, build, up, down, ps, logs, restart, execute, config, wait, version, pins)
+ns = Collection(
+    engine, build, tags, up, down, ps, logs, restart, execute, config, wait, version, pins
+)

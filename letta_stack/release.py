@@ -118,10 +118,10 @@ def converge(registry: Registry, wanted: Wanted, digest: str = "") -> list[Step]
     return plan(decisions, now, digest)
 
 
-def describe(target: Target, steps: Sequence[Step]) -> list[str]:
-    """Return the plan in words, one line per tag."""
+def describe(title: str, steps: Sequence[Step]) -> list[str]:
+    """Return the plan in words: a title, and one line per tag."""
     width = max(len(step.decision.tag) for step in steps)
-    lines = [f"{target}"]
+    lines = [title]
     for step in steps:
         was = f" (now {step.now[:19]})" if step.now and step.state is not State.UNCHANGED else ""
         lines.append(
@@ -206,13 +206,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class Publisher:
-    """Everything that a push needs beside the image. ``say`` prints one line."""
+    """Everything that a push needs beside the image.
+
+    ``say`` prints one line. ``inspect`` raises if the image is not what it should be, before anything is sent.
+    """
 
     wanted: Wanted
     targets: Sequence[Target]
     say: Callable[[str], None]
     ca: Path | None = None
     patience: Patience | None = None
+    inspect: Callable[[oci.Image], None] = lambda _: None
 
     def preview(self) -> None:
         """Print what a push would do. Reads only."""
@@ -269,7 +273,7 @@ class Publisher:
         ]
 
     def _say_plan(self, registry: Registry, steps: Sequence[Step]) -> None:
-        for line in describe(registry.target, steps):
+        for line in describe(str(registry.target), steps):
             self.say(line)
 
     def _prepare(self, registries: Sequence[Registry]) -> None:
@@ -281,6 +285,7 @@ class Publisher:
     def _check_image(self, image: oci.Image) -> None:
         image.check_platforms(self.wanted.platforms)
         image.check_labels(self.wanted.labels)
+        self.inspect(image)
 
     def _publish(self, registries: Sequence[Registry], image: oci.Image) -> str:
         self._check_image(image)

@@ -97,7 +97,7 @@ def test_a_taken_tag_names_both_digests_and_both_ways_on() -> None:
 def test_the_plan_is_printed_with_a_reason_per_tag() -> None:
     steps = release.plan(wanted().decide([]), {"latest": THEIRS})
 
-    lines = release.describe(HERE, steps)
+    lines = release.describe(str(HERE), steps)
 
     assert lines[0] == "a.example/letta/letta"
     assert [line.split()[:2] for line in lines[1:]] == [

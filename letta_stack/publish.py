@@ -1,0 +1,269 @@
+"""From the flags of `inv build --push` to a release: which version, from which commit, built how, to where."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.version import Version
+
+from letta_stack import build, checkout, images, process, release, reproducible, tags, values
+from letta_stack import version as letta_version
+from letta_stack.errors import BadReference, BadValue, BuilderUnfit, ContentBroken
+from letta_stack.paths import ROOT
+from letta_stack.pins import Pins
+from letta_stack.prepare import PLATFORMS
+from letta_stack.registry import Registry
+from letta_stack.tags import Channel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from letta_stack.build import Request
+    from letta_stack.checkout import Checkout
+    from letta_stack.oci import Image
+    from letta_stack.prepare import Sources
+    from letta_stack.tags import Release, Target
+
+CREATED_LABEL = "org.opencontainers.image.created"
+# The compressed image of one platform has about half of this.
+BYTES_PER_PLATFORM = 1_000_000_000
+METADATA = re.compile(
+    r"(?:\./)?opt/letta/venv/lib/python[\d.]+/site-packages/letta-[^/]+\.dist-info/METADATA"
+)
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What the user typed, unchecked."""
+
+    registries: Sequence[str]
+    repositories: Sequence[str]
+    version: str = ""
+    revision: str = "0"
+    channel: str = "release"
+    allow_dirty: bool = False
+    allow_older: bool = False
+    allow_letta_code: bool = False
+
+    def targets(self) -> list[Target]:
+        """Return where to push."""
+        if not self.repositories:
+            message = (
+                "nowhere to push to; name the image with --repository, such as ghcr.io/me/letta"
+            )
+            raise BadReference(message)
+        return tags.parse_targets(self.registries, self.repositories)
+
+    def wanted(self, request: Request, found: Checkout, today: dt.date) -> release.Wanted:
+        """Return what is to be released."""
+        channel = Channel(values.choice("--channel", self.channel, [one.value for one in Channel]))
+        # A development version is a release under a name of its own; the others are named after the commit.
+        allow_dirty = self.allow_dirty and channel is Channel.RELEASE
+        checkout.check_clean(found, allow_dirty=allow_dirty)
+        wish = self.release(request.letta_source, found)
+        created = dt.datetime.fromtimestamp(found.epoch, tz=dt.UTC)
+        return release.Wanted(
+            channel=channel,
+            release=wish,
+            commit=found.commit,
+            day=today,
+            platforms=request.platforms,
+            labels={
+                build.VERSION_LABEL: wish.tag,
+                build.REVISION_LABEL: found.commit,
+                CREATED_LABEL: f"{created:%Y-%m-%dT%H:%M:%SZ}",
+            },
+            allow_older=self.allow_older,
+        )
+
+    def release(self, source: Path | None, found: Checkout) -> Release:
+        """Return the version to be released, which must be that of the source."""
+        revision = values.count("--revision", self.revision)
+        pin = Pins.load()["LETTA_VERSION"]
+        detected = letta_version.detect(pin=pin, source=source).version
+        wish = tags.parse_release(self.version or str(detected), revision=revision)
+        letta_version.check_supported(wish.version, allow_letta_code=self.allow_letta_code)
+        letta_version.agree(wish.version, {"the source": str(detected)})
+        if found.dirty:
+            joint = "." if wish.version.local else "+"
+            wish = tags.Release(Version(f"{wish.version}{joint}{found.local_part}"), wish.revision)
+            tags.check_tag(wish.tag)
+        return wish
+
+
+def request_of(sources: Sources, platforms: Sequence[str], *, no_cache: bool) -> Request:
+    """Return what to build: both platforms, unless the user names some."""
+    named = [one for text in platforms for one in text.split(",")] or list(PLATFORMS)
+    return build.Request(
+        platforms=tuple(
+            dict.fromkeys(values.choice("--platform", one, PLATFORMS) for one in named)
+        ),
+        images=sources.images,
+        otelcol=sources.otelcol,
+        letta_source=sources.letta_source,
+        ca=sources.ca,
+        no_cache=no_cache,
+    )
+
+
+def push(
+    flags: Flags,
+    request: Request,
+    *,
+    say: Callable[[str], None],
+    dry_run: bool = False,
+    untagged: bool = False,
+    digests: Sequence[str] = (),
+) -> str:
+    """Do what `inv build --push` promises; return the digest, "" after a dry run.
+
+    ``untagged`` publishes only the content; ``digests`` names such content, to be joined and tagged without a build.
+    """
+    targets = flags.targets()
+    found = checkout.read(ROOT)
+    wanted = flags.wanted(request, found, dt.datetime.now(tz=dt.UTC).date())
+    publisher = release.Publisher(
+        wanted,
+        targets,
+        say,
+        ca=request.ca,
+        inspect=lambda image: check_metadata(image, wanted.release),
+    )
+    if dry_run:
+        publisher.preview()
+        if not digests:
+            build.run(request, output_options("image.tar", found), wanted.labels, dry_run=True)
+        return ""
+    if digests:
+        with Registry(targets[0], ca=request.ca, say=say) as source:
+            return publisher.promote(source, [check_digest(text) for text in digests])
+    check_builder(request)
+    act = publisher.upload if untagged else publisher.push
+    return act(
+        lambda path: build.run(request, output_options(str(path), found), wanted.labels),
+        needed_bytes=BYTES_PER_PLATFORM * len(request.platforms),
+    )
+
+
+def check_reproducible(flags: Flags, request: Request, *, say: Callable[[str], None]) -> None:
+    """Build twice without cache, as a push builds, and compare."""
+    found = checkout.read(ROOT)
+    checkout.check_clean(found, allow_dirty=flags.allow_dirty)
+    labels = {build.REVISION_LABEL: found.commit}
+    check_builder(request)
+    reproducible.check(
+        lambda path: build.run(request, output_options(str(path), found), labels),
+        needed_bytes=BYTES_PER_PLATFORM * len(request.platforms),
+        say=say,
+    )
+
+
+def output_options(path: str, found: Checkout) -> list[str]:
+    """Return the options of buildx that give a file whose digest depends on the inputs alone.
+
+    A file, because the engine's own builder can neither push by digest nor rewrite timestamps while pushing.
+    """
+    return [
+        f"--build-arg=SOURCE_DATE_EPOCH={found.epoch}",
+        f"--output=type=oci,dest={path},rewrite-timestamp=true",
+    ]
+
+
+def check_builder(request: Request) -> None:
+    """Raise ``BuilderUnfit`` if the chosen builder cannot see the images that it has to build from."""
+    text = process.capture(["docker", "buildx", "inspect"])
+    driver = re.search(r"^Driver:\s*(\S+)", text, re.MULTILINE)
+    if driver is None or driver[1] == "docker":
+        return
+    plan = images.choose(build.BASES, source=request.images, platforms=request.platforms)
+    if plan.rebuilt:
+        message = (
+            f"the chosen builder ({driver[1]}) does not see the images on the engine, which stand for "
+            f"{', '.join(plan.rebuilt)}; use the engine's own with BUILDX_BUILDER=default, or --images hub"
+        )
+        raise BuilderUnfit(message)
+
+
+def check_digest(text: str) -> str:
+    """Return a well-formed digest."""
+    if re.fullmatch(r"sha256:[0-9a-f]{64}", text) is None:
+        message = f"--digest {text!r} is no digest; give sha256: and 64 hexadecimal digits"
+        raise BadReference(message)
+    return text
+
+
+def check_metadata(image: Image, wanted: Release) -> None:
+    """Check that the Letta inside each platform's image is the one that its tag will name."""
+    found = {f"{name}: image metadata": installed_version(image, name) for name in image.platforms}
+    letta_version.agree(wanted.version, found)
+
+
+def installed_version(image: Image, platform: str) -> str:
+    """Read the installed metadata out of the layers, which needs no emulation; the last layer wins."""
+    for layer in reversed(image.platforms[platform].blobs[1:]):
+        with (
+            image.content.open_blob(layer) as stream,
+            tarfile.open(fileobj=stream, mode="r|*") as archive,
+        ):
+            for member in archive:
+                if METADATA.fullmatch(member.name) is None:
+                    continue
+                content = archive.extractfile(member)
+                text = content.read().decode() if content is not None else ""
+                match = re.search(r"^Version: (\S+)$", text, re.MULTILINE)
+                if match is not None:
+                    return match[1]
+    message = f"the image for {platform} has no Letta in it; build it again with --no-cache"
+    raise ContentBroken(message)
+
+
+def show_tags(flags: Flags, *, ca: Path | None, say: Callable[[str], None]) -> None:
+    """Print the tags of a version, and why. Without a repository nothing is known to be published."""
+    channel = Channel(values.choice("--channel", flags.channel, [one.value for one in Channel]))
+    wish = tags.parse_release(flags.version, revision=values.count("--revision", flags.revision))
+    letta_version.check_supported(wish.version, allow_letta_code=flags.allow_letta_code)
+    commit = checkout.read(ROOT).commit if channel is Channel.COMMIT else ""
+    wanted = release.Wanted(
+        channel=channel,
+        release=wish,
+        commit=commit,
+        day=dt.datetime.now(tz=dt.UTC).date(),
+        platforms=(),
+        labels={},
+        allow_older=flags.allow_older,
+    )
+    if flags.repositories:
+        release.Publisher(wanted, flags.targets(), say, ca=ca).preview()
+        return
+    say("no --repository given: as if nothing were published")
+    for line in release.describe("tags", release.plan(wanted.decide([]), {})):
+        say(line)
+
+
+def show_version(flags: Flags, *, source: str, image: str, why: bool) -> list[str]:
+    """Return the versions of the stack and of Letta, and with ``why`` everything that was asked."""
+    pins = Pins.load()
+    found = letta_version.detect(
+        pin=pins["LETTA_VERSION"],
+        explicit=flags.version,
+        source=existing(source) if source else None,
+        image=image or build.image_name(),
+        every_source=why,
+    )
+    letta_version.check_supported(found.version, allow_letta_code=flags.allow_letta_code)
+    own = letta_version.stack_version(pins["LETTA_STACK_VERSION"])
+    return [f"letta-stack {own}, letta {found.version}", *(found.explain() if why else [])]
+
+
+def existing(text: str) -> Path:
+    """Return the path of a source tree or sdist."""
+    path = Path(text).resolve()
+    if not path.exists():
+        message = f"--letta-source {text!r} does not exist; give a Letta source tree or an sdist"
+        raise BadValue(message)
+    return path

@@ -117,8 +117,9 @@ def build(
         done = publish.push(
             flags, request, say=say, dry_run=dry_run, untagged=untagged, digests=digest
         )
-        # Alone on standard output, so that a script can keep it.
-        print(done)
+        if done:
+            # Alone on standard output, so that a script can keep it.
+            print(done)
 
 
 @task(

@@ -230,6 +230,13 @@ def test_the_server_is_pointed_at_what_is_embedded() -> None:
     assert result["LETTA_LOGGING_JSON_LOGGING"] == "true"
 
 
+def test_spans_are_short_unless_the_operator_wants_them_long() -> None:
+    own = server({"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "100000"})
+
+    assert server({})["OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"] == "16384"
+    assert own["OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"] == "100000"
+
+
 def test_the_server_gets_the_uri_and_the_pool_but_no_parts() -> None:
     result = server({**PARTS, "LETTA_PG_POOL_SIZE": "5"})
 

@@ -125,6 +125,9 @@ def server_environment(
     if plan.collector is not None:
         result["LETTA_OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://{LOOPBACK}:4317"
     result.setdefault("LETTA_LOGGING_JSON_LOGGING", "true")
+    # The server puts whole request bodies into its spans. One of a few megabytes is more than a gRPC message may have:
+    # the exporter then repeats that batch for a minute, and every span behind it is late or lost.
+    result.setdefault("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "16384")
     return result
 
 

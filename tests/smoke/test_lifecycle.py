@@ -15,6 +15,7 @@ from tests.smoke.test_agents import FACTS, WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from letta_client import Letta
     from letta_client.types import AgentState
@@ -78,12 +79,12 @@ def test_a_dead_postgres_ends_the_container_and_the_engine_starts_it_again(
     deployment: Deployment, client: Letta, agent: AgentState
 ) -> None:
     remember(client, agent)
-    before = deployment.inspect()
+    restarts = deployment.inspect().restart_count
 
     deployment.kill(deployment.process("postgres"))
 
     def restarted() -> bool:
-        return deployment.inspect().restart_count > before.restart_count
+        return deployment.inspect().restart_count > restarts
 
     harness.expect(restarted, timeout=30, what="the container goes on without its database")
     deployment.wait_until_healthy()
@@ -114,8 +115,14 @@ def test_health_is_red_while_postgres_is_dead(
     assert_it_remembers(client, agent)
 
 
+def telemetry_of_stopped(deployment: Deployment, directory: Path) -> str:
+    """Return what the collector's files hold, from a container in which nothing can be executed any more."""
+    docker.container.copy((deployment.container, f"{harness.VOLUME_PATH}/otel"), directory)
+    return "".join(file.read_text() for file in (directory / "otel").glob("*.json"))
+
+
 def test_stopping_finishes_requests_and_shuts_postgres_down_cleanly(
-    deployment: Deployment, client: Letta, agent: AgentState
+    deployment: Deployment, client: Letta, agent: AgentState, tmp_path: Path
 ) -> None:
     last_words: list[str] = []
     started = threading.Event()
@@ -145,3 +152,6 @@ def test_stopping_finishes_requests_and_shuts_postgres_down_cleanly(
         docker.container.stop(database)
         assert docker.container.inspect(database).state.exit_code == 0
     assert CLEAN_SHUTDOWN in str(docker.container.logs(database, tail=50))
+    # The collector went after the server, and took its last spans along.
+    assert "panic" not in deployment.logs()
+    assert agent.id in telemetry_of_stopped(deployment, tmp_path)

@@ -1,6 +1,6 @@
 """Checks in clean environments. Plain `nox` runs them all; `nox -t fast` is for between edits: no containers.
 
-Tags: fast (lint, types, unit), docker (compose, smoke), update (lock; only on request).
+Tags: fast (lint, types, unit), docker (compose, smoke, arm64), update (lock; only on request).
 """
 
 from __future__ import annotations
@@ -78,7 +78,16 @@ def smoke(session: nox.Session, topology: str) -> None:
     """Run a topology and use it as a client does. Arguments are added to pytest's."""
     install(session, "smoke")
     session.run("inv", "engine", **PATIENCE)
-    session.run("pytest", "tests/smoke", f"--topology={topology}", *session.posargs, **PATIENCE)
+    options = ["-m=not arm64", f"--topology={topology}"]
+    session.run("pytest", "tests/smoke", *options, *session.posargs, **PATIENCE)
+
+
+@nox.session(tags=["docker"])
+def arm64(session: nox.Session) -> None:
+    """Boot the arm64 image, under emulation if need be. Arguments are added to pytest's."""
+    install(session, "smoke")
+    session.run("inv", "engine", **PATIENCE)
+    session.run("pytest", "tests/smoke", "-m=arm64", *session.posargs, **PATIENCE)
 
 
 @nox.session(tags=["update"], default=False)

@@ -63,9 +63,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=dropped)
     items[:] = sorted((item for item in items if item not in dropped), key=_position)
     for item in items:
-        if _is_smoke(item):
+        if _is_smoke(item) and item.get_closest_marker("timeout") is None:
             # Fixtures may build images, which has no sensible limit; the product bounds its own waits.
-            item.add_marker(pytest.mark.timeout(TEST_SECONDS, func_only=True), append=False)
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS, func_only=True))
 
 
 def _topology(item: pytest.Item) -> str | None:

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 INTERRUPT_GRACE_SECONDS = 30.0
 EXIT_TIMEOUT = 124  # as coreutils' timeout
 
-# Python warns about a child that is forgotten while it runs; these are meant to outlive us.
-_DAEMONS: list[subprocess.Popen[bytes]] = []
-
 
 @dataclass(frozen=True)
 class Completed:
@@ -111,7 +108,8 @@ def spawn(argv: Sequence[str], *, log: Path) -> int:
             stderr=output,
             start_new_session=True,
         )
-    _DAEMONS.append(daemon)
+    # Python warns about a child that is forgotten while it runs; this one is meant to outlive us.
+    daemon.returncode = 0
     return daemon.pid
 
 

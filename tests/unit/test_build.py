@@ -35,19 +35,19 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
     ran: list[Sequence[str]] = []
     monkeypatch.setattr(process, "probe", lambda *_, **__: Completed(1, "", ""))
     monkeypatch.setattr(process, "run", ran.append)
-    monkeypatch.setattr(images.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     return ran
 
 
-def run(**changes: object) -> None:
-    wanted = {
-        "platforms": (),
-        "letta_source": None,
-        "images": "debian",
-        "otelcol": "build",
-        "ca": None,
-    }
-    build.build_server(**(wanted | changes))  # type: ignore[arg-type] - the defaults have the right types
+def run(*, otelcol: str = "build", dry_run: bool = False) -> None:
+    build.build_server(
+        platforms=(),
+        letta_source=None,
+        images="debian",
+        otelcol=otelcol,
+        ca=None,
+        dry_run=dry_run,
+    )
 
 
 def test_every_pin_of_the_command_is_an_argument_of_the_dockerfile() -> None:

@@ -149,7 +149,7 @@ def test_making_builds_the_base_before_what_stands_on_it(
     use(monkeypatch, Registry())
     commands: list[Sequence[str]] = []
     monkeypatch.setattr(process, "run", commands.append)
-    monkeypatch.setattr(images.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     plan = images.choose(["NGINX_IMAGE"], source="debian", platforms=BOTH)
 
     images.make(plan, ca=tmp_path / "ca.pem")
@@ -169,7 +169,7 @@ def test_making_builds_the_base_before_what_stands_on_it(
 
 def test_a_missing_mmdebstrap_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, Registry())
-    monkeypatch.setattr(images.shutil, "which", lambda _: None)
+    monkeypatch.setattr("shutil.which", lambda _: None)
 
     with pytest.raises(BootstrapMissing, match=r"`inv engine` as root .* or use --images hub"):
         images.make(images.choose([], source="debian", platforms=BOTH), ca=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -11,7 +10,6 @@ import pytest
 
 from letta_stack import process
 from letta_stack.paths import ROOT
-from letta_stack.pins import Pins
 from tests.release import lab
 
 if TYPE_CHECKING:
@@ -71,11 +69,10 @@ def ledger(pytestconfig: pytest.Config) -> Ledger:
 @pytest.fixture(scope="session")
 def registry_image() -> str:
     tag = "letta-stack/test-registry"
-    base = os.environ.get("DEBIAN_IMAGE") or Pins.load()["DEBIAN_IMAGE"]
     context = ROOT / "images"
     process.run(
         [
-            *("docker", "build", "--quiet", "--tag", tag, f"--build-arg=DEBIAN_IMAGE={base}"),
+            *("docker", "build", "--quiet", "--tag", tag, *lab.base_images("DEBIAN_IMAGE")),
             *("--file", str(context / "registry" / "Dockerfile"), str(context)),
         ]
     )

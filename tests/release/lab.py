@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import hashlib
 import json
+import os
 import secrets
 import shutil
 import tarfile
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from letta_stack import process, release, tags
+from letta_stack import images, prepare, process, release, tags
 from letta_stack.registry import Patience
 from letta_stack.tags import Channel
 from letta_stack.wait import wait_until
@@ -71,6 +72,17 @@ def registry_container(
         yield host
     finally:
         process.probe(["docker", "rm", "--force", "--volumes", name])
+
+
+def base_images(*pins: str) -> list[str]:
+    """Return the build arguments that name third-party images, which are made or pulled if need be."""
+    found = images.ensure(pins, source="auto", ca=ca_file())
+    return [f"--build-arg={pin}={found[pin]}" for pin in pins]
+
+
+def ca_file() -> Path | None:
+    """Return the CA that this machine's builds need, None if it is one with a normal network."""
+    return prepare.find_ca("", os.environ)
 
 
 def execute(host: str, *command: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class StartError(Exception):
-    """A message of one line: what is wrong, then what to do next."""
+    """A message of one line: what is wrong, then what to do next. docs/container.md lists the codes."""
 
     exit_code: int = 70
 

@@ -77,7 +77,8 @@ def choose(pins: Sequence[str], *, source: str, platforms: Sequence[str]) -> Pla
     if source == "debian":
         away = dict.fromkeys([*pins, DEBIAN], "")
     else:
-        away = _away(pinned, platforms)
+        away = _built_earlier(pinned, platforms) if source == "auto" else {}
+        away |= _away({pin: pinned[pin] for pin in pinned if pin not in away}, platforms)
         if away and source == "hub":
             pin, reason = next(iter(away.items()))
             raise ImageUnavailable(
@@ -86,7 +87,9 @@ def choose(pins: Sequence[str], *, source: str, platforms: Sequence[str]) -> Pla
             )
         if away:
             _say(f"images: equivalents from Debian packages for {_listed(pinned, away)}")
-            away |= _away({DEBIAN: known[DEBIAN]}, platforms)
+        if away and DEBIAN not in away:
+            debian = {DEBIAN: known[DEBIAN]}
+            away |= _built_earlier(debian, platforms) or _away(debian, platforms)
     base = known[DEBIAN]
     rebuilt: dict[str, str] = {}
     if DEBIAN in away:
@@ -175,6 +178,22 @@ def native() -> str:
 def is_local(reference: str) -> bool:
     """Tell whether the engine has the image, for this machine."""
     return process.probe(["docker", "image", "inspect", "--format={{.Id}}", reference]).ok
+
+
+def _built_earlier(pinned: Mapping[str, str], platforms: tuple[str, ...]) -> dict[str, str]:
+    """Return the pins whose equivalent is there and whose image is not: that question was answered by another run.
+
+    Asking the registry again at each start would take seconds, behind some firewalls a minute.
+    """
+    base = tag(DEBIAN, base=bootstrap_reference(), platforms=platforms)
+    equivalents = {
+        pin: base if pin == DEBIAN else tag(pin, base=base, platforms=platforms) for pin in pinned
+    }
+    return {
+        pin: "built earlier; --images hub asks the registry again"
+        for pin, reference in pinned.items()
+        if is_local(equivalents[pin]) and not is_local(reference)
+    }
 
 
 def _away(pinned: Mapping[str, str], platforms: tuple[str, ...]) -> dict[str, str]:

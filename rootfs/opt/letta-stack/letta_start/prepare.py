@@ -60,7 +60,7 @@ def main() -> None:
     except PermissionError as error:
         raise BadVolume(
             f"cannot write {error.filename}: {error.strerror}; give {paths.VOLUME} a writable volume and "
-            "/run a tmpfs, and keep the capabilities CHOWN, DAC_OVERRIDE, SETGID and SETUID"
+            "/run a tmpfs, and keep the capabilities CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID and SETUID"
         ) from error
     except OSError as error:
         raise BadVolume(f"cannot write {error.filename}: {error.strerror}") from error

@@ -1,6 +1,6 @@
 """Checks in clean environments. Plain `nox` runs them all; `nox -t fast` is for between edits: no containers.
 
-Tags: fast (lint, types, unit), docker (compose, smoke, arm64), update (lock; only on request).
+Tags: fast (lint, types, unit), docker (compose, smoke, arm64), release, update (lock; only on request).
 """
 
 from __future__ import annotations
@@ -88,6 +88,14 @@ def arm64(session: nox.Session) -> None:
     install(session, "smoke")
     session.run("inv", "engine", **PATIENCE)
     session.run("pytest", "tests/smoke", "-m=arm64", *session.posargs, **PATIENCE)
+
+
+@nox.session(tags=["release"], default=False)
+def release(session: nox.Session) -> None:
+    """Publish to real registries while everything breaks; ends with the list of faults. Arguments replace the defaults."""
+    install(session, "test")
+    session.run("inv", "engine", **PATIENCE)
+    session.run("pytest", *(session.posargs or ["tests/release"]), **PATIENCE)
 
 
 @nox.session(tags=["update"], default=False)

@@ -1,0 +1,105 @@
+"""The server's own image through the same machinery: `inv build --push`, pulled by digest, started, asked for its health."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+from letta_stack import process
+from letta_stack.paths import ROOT
+from letta_stack.pins import Pins
+from letta_stack.topology import HEALTH_PATH
+from letta_stack.version import agree, parse
+from letta_stack.wait import wait_until
+from tests.release import lab
+from tests.release.fault_proxy import FaultProxy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LETTA = Pins.load()["LETTA_VERSION"]
+REPOSITORY = "letta/letta"
+PLATFORMS = ("linux/amd64", "linux/arm64")
+# Python under emulation is about 15 times slower.
+START_SECONDS = {"linux/amd64": 120.0, "linux/arm64": 600.0}
+
+pytestmark = pytest.mark.timeout(900, func_only=True)
+
+
+def inv_push(host: str) -> str:
+    """Push the checkout as it is; return the digest that the command prints."""
+    inv = [sys.executable, "-m", "invoke", "build", "--push", "--allow-dirty"]
+    pushed = subprocess.run(
+        [*inv, f"--repository={host}/{REPOSITORY}"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return pushed.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def pushed(registry: str) -> str:
+    return inv_push(registry)
+
+
+def test_the_release_is_complete_and_a_second_push_moves_no_blob(
+    registry: str, pushed: str
+) -> None:
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", pushed)
+    assert pushed in lab.tags_of(registry, REPOSITORY).values()
+    assert not lab.defects(registry, REPOSITORY)
+
+    with FaultProxy(registry) as proxy:
+        assert inv_push(proxy.host) == pushed
+        assert proxy.uploaded_bytes == 0
+
+
+@pytest.fixture(params=PLATFORMS)
+def started(request: pytest.FixtureRequest, registry: str, pushed: str) -> Iterator[str]:
+    """Pull by digest and run; give the URL of the API."""
+    platform = str(request.param)
+    reference = f"{registry}/{REPOSITORY}@{pushed}"
+    name = f"{lab.RUN}-{platform.rpartition('/')[2]}"
+    try:
+        process.run(["docker", "pull", "--quiet", f"--platform={platform}", reference])
+        process.run(
+            [
+                *("docker", "run", "--detach", "--name", name, f"--platform={platform}"),
+                *("--publish=127.0.0.1::8283", reference),
+            ]
+        )
+        yield f"http://{process.capture(['docker', 'port', name, '8283/tcp']).split()[0]}"
+    finally:
+        process.probe(["docker", "rm", "--force", "--volumes", name])
+        process.probe(["docker", "image", "rm", "--force", reference])
+
+
+def test_what_was_pulled_by_digest_is_healthy_and_says_its_version(
+    started: str, request: pytest.FixtureRequest
+) -> None:
+    platform = request.node.callspec.params["started"]
+
+    def health() -> str | None:
+        try:
+            answer = requests.get(f"{started}{HEALTH_PATH}", timeout=30)
+        except requests.RequestException:
+            return None
+        return str(answer.json()["version"]) if answer.ok else None
+
+    found = wait_until(
+        health,
+        timeout=START_SECONDS[platform],
+        interval=0.5,
+        describe=lambda: (
+            process.probe(["docker", "logs", "--tail=30", f"{lab.RUN}-{platform[6:]}"]).stdout
+        ),
+    )
+
+    agree(parse(LETTA), {HEALTH_PATH: found})

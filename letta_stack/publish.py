@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from letta_stack import build, checkout, images, process, release, reproducible, tags, values
+from letta_stack import (
+    build,
+    checkout,
+    engine,
+    images,
+    preflight,
+    process,
+    release,
+    reproducible,
+    tags,
+    values,
+)
 from letta_stack import version as letta_version
 from letta_stack.errors import BadReference, BadValue, BuilderUnfit, ContentBroken
 from letta_stack.paths import ROOT
@@ -142,7 +153,7 @@ def push(
     if digests:
         with Registry(targets[0], ca=request.ca, say=say) as source:
             return publisher.promote(source, [check_digest(text) for text in digests])
-    check_builder(request)
+    check_machine(request)
     act = publisher.upload if untagged else publisher.push
     return act(
         lambda path: build.run(request, output_options(str(path), found), wanted.labels),
@@ -155,7 +166,7 @@ def check_reproducible(flags: Flags, request: Request, *, say: Callable[[str], N
     found = checkout.read(ROOT)
     checkout.check_clean(found, allow_dirty=flags.allow_dirty)
     labels = {build.REVISION_LABEL: found.commit}
-    check_builder(request)
+    check_machine(request)
     reproducible.check(
         lambda path: build.run(request, output_options(str(path), found), labels),
         needed_bytes=BYTES_PER_PLATFORM * len(request.platforms),
@@ -172,6 +183,12 @@ def output_options(path: str, found: Checkout) -> list[str]:
         f"--build-arg=SOURCE_DATE_EPOCH={found.epoch}",
         f"--output=type=oci,dest={path},rewrite-timestamp=true",
     ]
+
+
+def check_machine(request: Request) -> None:
+    """Raise if the engine, its disk or the chosen builder cannot do the build."""
+    preflight.disk(engine.require(), build=True)
+    check_builder(request)
 
 
 def check_builder(request: Request) -> None:

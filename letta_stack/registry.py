@@ -48,6 +48,8 @@ DOCKER_HUB_API = "registry-1.docker.io"
 CLIENT_ID = "letta-stack"
 TAGS_PER_PAGE = 1000
 BLOCK = 1 << 20
+# A blob of this many bytes takes a while on a usual line.
+WORTH_MENTIONING = 10_000_000
 # What a login is asked for; a registry gives less if the user may do less.
 PULL = "pull"
 PUSH = "pull,push"
@@ -151,7 +153,7 @@ class Registry:
         patience: Patience | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``say`` gets a line when something has to be tried again. Nothing is sent yet."""
+        """``say`` gets a line when something takes long or has to be tried again. Nothing is sent yet."""
         self.target = target
         self.traffic = Traffic()
         self._patience = patience or Patience()
@@ -289,6 +291,8 @@ class Registry:
             headers = {"Content-Type": "application/octet-stream"}
             url = self._upload_url(answer)
             url += ("&" if urlsplit(url).query else "?") + f"digest={blob.digest}"
+            if blob.size >= WORTH_MENTIONING:
+                self._say(f"{self.target}: uploading {blob.size / 1e6:.0f} MB")
             with content.open_blob(blob) as stream:
                 answer = self._send(
                     "PUT", url, push=True, headers=headers, data=_Body(stream, blob.size)

@@ -23,7 +23,9 @@ from letta_stack.errors import (
     RegistryUnreachable,
     TagTaken,
 )
+from letta_stack.oci import Layout
 from letta_stack.registry import Registry
+from letta_stack.release import send
 from letta_stack.tags import Channel
 from tests.release import lab, tiny
 from tests.release.fault_proxy import FaultProxy
@@ -367,3 +369,20 @@ def test_a_release_is_copied_to_another_repository_by_its_digest(
     assert copied == digest
     assert not lab.defects(registry, f"{repository}-copy")
     assert lab.tags_of(registry, f"{repository}-copy")["latest"] == digest
+
+
+def test_a_release_that_was_interrupted_before_its_floating_tags_is_completed_without_a_build(
+    registry: str, repository: str, builds: Builds
+) -> None:
+    digest = lab.push(registry, repository, VERSION, builds.path(VERSION))
+    (target,) = tags.parse_targets([registry], [f"{repository}-interrupted"])
+    with Registry(target) as interrupted, Layout(builds.path(VERSION)) as layout:
+        send(interrupted, layout.image)
+        interrupted.put_manifest(VERSION, layout.image.root)
+        with pytest.raises(TagTaken, match=f"--digest {digest}"):
+            lab.push(registry, target.repository, VERSION, builds.path(VERSION, b"later\n"))
+
+        lab.publisher(registry, target.repository, VERSION).promote(interrupted, [digest])
+
+    expected = dict.fromkeys((VERSION, "0.16", "latest"), digest)
+    assert lab.tags_of(registry, target.repository) == expected

@@ -21,9 +21,6 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 
-# Docker commands undo what they began when they are interrupted; nox's own patience is 0.3 s.
-PATIENCE = {"interrupt_timeout": 60.0, "terminate_timeout": 30.0}
-
 # requirements/<name>.txt -> where it comes from
 LOCKED = {
     "runtime": ["pyproject.toml"],
@@ -37,6 +34,11 @@ LOCKED = {
 def install(session: nox.Session, name: str) -> None:
     """Install a locked set of requirements; the package itself is the checkout."""
     session.install("--require-hashes", "-r", f"requirements/{name}.txt")
+
+
+def run_docker(session: nox.Session, *command: str) -> None:
+    """Run what starts containers: interrupted, it undoes what it began, which takes longer than nox's own 0.3 s."""
+    session.run(*command, interrupt_timeout=60.0, terminate_timeout=30.0)
 
 
 @nox.session(tags=["fast"])
@@ -66,8 +68,8 @@ def unit(session: nox.Session) -> None:
 def compose(session: nox.Session) -> None:
     """Test what compose makes of every topology. Arguments replace the defaults."""
     install(session, "test")
-    session.run("inv", "engine", **PATIENCE)
-    session.run("pytest", *(session.posargs or ["tests/compose"]), **PATIENCE)
+    run_docker(session, "inv", "engine")
+    run_docker(session, "pytest", *(session.posargs or ["tests/compose"]))
 
 
 @nox.session(tags=["docker"])
@@ -77,25 +79,25 @@ def compose(session: nox.Session) -> None:
 def smoke(session: nox.Session, topology: str) -> None:
     """Run a topology and use it as a client does. Arguments are added to pytest's."""
     install(session, "smoke")
-    session.run("inv", "engine", **PATIENCE)
+    run_docker(session, "inv", "engine")
     options = ["-m=not arm64", f"--topology={topology}"]
-    session.run("pytest", "tests/smoke", *options, *session.posargs, **PATIENCE)
+    run_docker(session, "pytest", "tests/smoke", *options, *session.posargs)
 
 
 @nox.session(tags=["docker"])
 def arm64(session: nox.Session) -> None:
     """Boot the arm64 image, under emulation if need be. Arguments are added to pytest's."""
     install(session, "smoke")
-    session.run("inv", "engine", **PATIENCE)
-    session.run("pytest", "tests/smoke", "-m=arm64", *session.posargs, **PATIENCE)
+    run_docker(session, "inv", "engine")
+    run_docker(session, "pytest", "tests/smoke", "-m=arm64", *session.posargs)
 
 
 @nox.session(tags=["release"], default=False)
 def release(session: nox.Session) -> None:
     """Publish to real registries while everything breaks; ends with the list of faults. Arguments replace the defaults."""
     install(session, "test")
-    session.run("inv", "engine", **PATIENCE)
-    session.run("pytest", *(session.posargs or ["tests/release"]), **PATIENCE)
+    run_docker(session, "inv", "engine")
+    run_docker(session, "pytest", *(session.posargs or ["tests/release"]))
 
 
 @nox.session(tags=["update"], default=False)

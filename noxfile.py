@@ -28,6 +28,7 @@ LOCKED = {
     "types": ["pyproject.toml", "--group=types"],
     "test": ["pyproject.toml", "--group=test"],
     "smoke": ["pyproject.toml", "--group=smoke"],
+    "image": ["--group=image"],
 }
 
 
@@ -103,7 +104,13 @@ def release(session: nox.Session) -> None:
 @nox.session(tags=["update"], default=False)
 def lock(session: nox.Session) -> None:
     """Write requirements/*.txt anew from pyproject.toml; arguments go to uv, for instance --upgrade."""
-    session.install(f"uv=={Pins.load()['UV_VERSION']}")
+    uv = f"uv=={Pins.load()['UV_VERSION']}"
+    session.install(uv)
+    # The image builds with the same uv.
+    constraints = Path(session.create_tmp(), "constraints.txt")
+    constraints.write_text(f"{uv}\n", encoding="utf-8")
+    session.env["UV_CONSTRAINT"] = str(constraints)
+    session.env["UV_CUSTOM_COMPILE_COMMAND"] = "nox -s lock"
     options = ["--universal", "--python-version=3.11", "--generate-hashes", "--no-emit-index-url"]
     for name, sources in LOCKED.items():
         output = f"--output-file=requirements/{name}.txt"

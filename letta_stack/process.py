@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -145,15 +146,20 @@ def _execute(
         stdout, _ = child.communicate()
         return Completed(EXIT_TIMEOUT, stdout or "", f"no answer within {timeout:g} s")
     except BaseException:
-        # The terminal has sent the same Ctrl-C to the child: let it undo what it began.
+        # A terminal sends Ctrl-C to the child as well, other senders do not: let it undo what it began.
         _end(child)
         raise
     return Completed(child.returncode, stdout or "", stderr or "")
 
 
 def _end(child: subprocess.Popen[str]) -> None:
+    """Wait for the child to end by itself, then ask it, then end it; a second Ctrl-C ends it at once."""
     try:
-        child.wait(INTERRUPT_GRACE_SECONDS)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        for patience, request in ((2.0, signal.SIGINT), (INTERRUPT_GRACE_SECONDS, signal.SIGKILL)):
+            try:
+                child.wait(patience)
+            except subprocess.TimeoutExpired:
+                child.send_signal(request)
+    except KeyboardInterrupt:
         child.kill()
-        child.wait()
+    child.wait()

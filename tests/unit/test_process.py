@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -8,6 +11,7 @@ import pytest
 
 from letta_stack import process
 from letta_stack.errors import CommandFailed, CommandNotFound
+from letta_stack.paths import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,3 +86,29 @@ def test_spawn_leaves_a_daemon_that_writes_to_its_log(tmp_path: Path) -> None:
         time.sleep(0.02)
 
     assert log.read_text() == "True\n"
+
+
+@pytest.mark.parametrize("group", [True, False], ids=["terminal", "only us"])
+def test_an_interrupt_lets_the_child_undo_what_it_began(group: bool, tmp_path: Path) -> None:
+    """As Ctrl-C does (to the whole process group), and as a CI system does (to one process)."""
+    undone = tmp_path / "undone"
+    child = (
+        "import pathlib, time\n"
+        "try:\n    print('begun', flush=True); time.sleep(30)\n"
+        f"except KeyboardInterrupt:\n    pathlib.Path({str(undone)!r}).touch()"
+    )
+    parent = f"from letta_stack import process; process.call({python(child)!r})"
+    with subprocess.Popen(
+        python(parent),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"begun\n"
+        (os.killpg if group else os.kill)(running.pid, signal.SIGINT)
+        _, errors = running.communicate(timeout=20)
+
+    assert undone.exists()
+    assert b"KeyboardInterrupt" in errors

@@ -50,9 +50,7 @@ class Script:
         self.answers = list(answers)
         self.asked: list[tuple[str, str, str]] = []
 
-    def request(
-        self, _: requests.Session, method: str, url: str, **options: Any
-    ) -> requests.Response:
+    def request(self, method: str, url: str, **options: Any) -> requests.Response:
         prepared = options["auth"](requests.Request(method, url).prepare())
         self.asked.append((method, url, prepared.headers.get("Authorization", "")))
         item = self.answers.pop(0)

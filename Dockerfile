@@ -25,6 +25,7 @@ apt-get -qq update
 apt-get -qq install -y --no-install-recommends ca-certificates python3.11 python3.11-venv
 rm -rf /var/lib/apt/lists/*
 SH
+
 COPY images/install-debs images/with-ca /usr/local/bin/
 
 FROM builder AS tools
@@ -34,6 +35,7 @@ set -eux
 python3.11 -m venv /opt/tools
 with-ca /opt/tools/bin/pip install --quiet --require-hashes --no-deps --requirement /image.txt
 SH
+
 ENV PATH=/opt/tools/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     UV_CACHE_DIR=/root/.cache/uv \
     UV_LINK_MODE=copy \
@@ -218,6 +220,7 @@ cd /
 cp -a --parents opt/letta/venv/bin/letta opt/letta/venv/lib/python3.11/site-packages/letta \
     opt/letta/venv/lib/python3.11/site-packages/letta-*.dist-info /rootfs
 SH
+
 COPY --from=letta-source /alembic.ini /rootfs/opt/letta/
 COPY --from=letta-source /alembic /rootfs/opt/letta/alembic
 
@@ -268,6 +271,7 @@ for name, root in lists.items():
     Path("/imports", name).write_text("".join(f"{file}\n" for file in mine))
     print(f"{name}: {len(mine)} modules")
 PYTHON
+
 # The hash in the file, not the time stamp, says that it is right: exporters may rewrite time stamps. It is not checked at
 # each import: the sources cannot change under it.
 COPY --chmod=755 <<'SH' /usr/local/bin/write-bytecode
@@ -323,7 +327,7 @@ LABEL org.opencontainers.image.title="letta-stack" \
     org.opencontainers.image.licenses="Apache-2.0"
 EXPOSE 8283
 VOLUME /var/lib/letta
-HEALTHCHECK --interval=10s --timeout=10s --start-period=120s --start-interval=500ms --retries=3 \
+HEALTHCHECK --interval=10s --timeout=10s --start-period=120s --start-interval=0.5s --retries=3 \
     CMD ["/usr/local/bin/letta-healthcheck"]
 # /init stops in order on SIGTERM: server, collector, Redis, PostgreSQL.
 STOPSIGNAL SIGTERM

@@ -5,6 +5,8 @@ Tags: fast (lint, types, unit), docker (compose, smoke, arm64), release, update 
 
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -29,12 +31,30 @@ LOCKED = {
     "test": ["pyproject.toml", "--group=test"],
     "smoke": ["pyproject.toml", "--group=smoke"],
     "image": ["--group=image"],
+    "nox": ["--group=nox"],
 }
 
 
 def install(session: nox.Session, name: str) -> None:
     """Install a locked set of requirements; the package itself is the checkout."""
     session.install("--require-hashes", "-r", f"requirements/{name}.txt")
+
+
+def tracked(*patterns: str) -> list[str]:
+    """Return the files of the checkout that match git's patterns."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns]
+    return subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+
+
+def shell_scripts() -> list[str]:
+    """Return what begins with the name of a shell; most have no ending."""
+    files = [name for name in tracked() if Path(ROOT, name).is_file()]
+    first_lines = {name: Path(ROOT, name).read_bytes().partition(b"\n")[0] for name in files}
+    return [
+        name for name, line in first_lines.items() if re.match(rb"#!.*[/ ](ba|da)?sh( |$)", line)
+    ]
 
 
 def run_docker(session: nox.Session, *command: str) -> None:
@@ -44,10 +64,18 @@ def run_docker(session: nox.Session, *command: str) -> None:
 
 @nox.session(tags=["fast"])
 def lint(session: nox.Session) -> None:
-    """Check style, formatting, and that every file agrees with the pins."""
+    """Check style and known mistakes in every kind of file. Arguments go to ruff."""
     install(session, "lint")
     session.run("ruff", "check", *session.posargs)
     session.run("ruff", "format", "--check")
+    session.run("hadolint", *tracked("*Dockerfile"))
+    session.run("shellcheck", *shell_scripts())
+    session.run("yamllint", "--strict", ".")
+    compose_files = tracked("compose/*.yaml", "*compose.yaml")
+    session.run("check-jsonschema", "--builtin-schema=vendor.compose-spec", *compose_files)
+    workflows = tracked(".github/workflows/*.yml")
+    session.run("check-jsonschema", "--builtin-schema=vendor.github-workflows", *workflows)
+    session.run("zizmor", "--offline", "--quiet", *workflows)
 
 
 @nox.session(tags=["fast"])

@@ -25,6 +25,7 @@ fill_templates() {
 
 run_scripts() {
     for script in /docker-entrypoint.d/*; do
+        # shellcheck source=/dev/null # the user's
         case $script in
             *.envsh) [ ! -x "$script" ] || . "$script" ;;
             *.sh) [ ! -x "$script" ] || "$script" ;;

@@ -68,6 +68,7 @@ run_init_files() {
         case $file in
             *.sh)
                 log "running $file"
+                # shellcheck source=/dev/null # the user's
                 if [[ -x $file ]]; then "$file"; else . "$file"; fi
                 ;;
             *.sql) log "running $file" && query --dbname "$POSTGRES_DB" --file "$file" ;;

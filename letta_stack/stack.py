@@ -195,7 +195,7 @@ def require_running(stack: Stack) -> None:
 def execute(stack: Stack, *, service: str, command: Sequence[str]) -> int:
     """Run a command in a service; without a terminal on stdin none is asked for."""
     if not command:
-        raise BadValue("no command given; write it after --, for instance `inv exec -- psql`")
+        raise BadValue("no command given; write it after --, for instance `inv exec -- id`")
     require_running(stack)
     terminal = [] if sys.stdin.isatty() else ["--no-TTY"]
     return compose(stack, "exec", *terminal, service or SERVER, *command)

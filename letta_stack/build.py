@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from letta_stack import images, inputs, process, version
@@ -62,7 +62,7 @@ ANSWER_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Request:
-    """What the user wants built. ``platforms`` is never empty; ``images`` and ``otelcol`` may be "auto"."""
+    """What the user wants built. No ``platforms`` means this machine's; ``images`` and ``otelcol`` may be "auto"."""
 
     platforms: tuple[str, ...]
     images: str = "auto"
@@ -97,17 +97,23 @@ def build_server(
     dry_run: bool = False,
 ) -> None:
     """Build the server's image for ``platforms`` (default: this machine's) and load it, if its inputs have changed."""
-    request = Request(
-        tuple(dict.fromkeys(platforms)) or (_native(),), images, otelcol, letta_source, ca, no_cache
+    load(
+        Request(tuple(dict.fromkeys(platforms)), images, otelcol, letta_source, ca, no_cache),
+        dry_run=dry_run,
     )
-    release = check_source(letta_source)
+
+
+def load(request: Request, *, dry_run: bool) -> None:
+    """Build into the engine; nothing is done if the image there has the same inputs."""
+    request = replace(request, platforms=request.platforms or (images.native(),))
+    release = check_source(request.letta_source)
     content = request.inputs()
     name = image_name()
-    if not no_cache and label(name, INPUTS_LABEL) == content:
+    if not request.no_cache and label(name, INPUTS_LABEL) == content:
         print(f"{name} is up to date", file=sys.stderr)
         return
     labels = {INPUTS_LABEL: content, VERSION_LABEL: release, **revision()}
-    run(request, ("--load", f"--tag={name}"), labels, dry_run=dry_run)
+    run(request, [images.into_engine(name)], labels, dry_run=dry_run)
 
 
 def run(
@@ -226,7 +232,3 @@ def revision() -> dict[str, str]:
     """Return the label that names the checkout's commit, none outside of git."""
     head = process.probe(["git", "rev-parse", "--verify", "HEAD"], cwd=ROOT)
     return {REVISION_LABEL: head.stdout.strip()} if head.ok else {}
-
-
-def _native() -> str:
-    return images.native()

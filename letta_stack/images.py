@@ -121,14 +121,19 @@ def argv(
 ) -> list[str]:
     """Return the command that builds the equivalent of a pin."""
     return [
-        *("docker", "buildx", "build", "--load", "--provenance=false"),
+        *("docker", "buildx", "build", "--provenance=false"),
         f"--platform={','.join(platforms)}",
         f"--file={IMAGES / directory(pin) / 'Dockerfile'}",
         f"--build-arg={'BOOTSTRAP_IMAGE' if pin == DEBIAN else DEBIAN}={base}",
-        f"--tag={reference}",
+        into_engine(reference),
         *ca_secret(ca),
         str(IMAGES),
     ]
+
+
+def into_engine(reference: str) -> str:
+    """Load the result of a build under a name. Compressing with gzip would take longer than most builds."""
+    return f"--output=type=image,name={reference},compression=zstd,oci-mediatypes=true"
 
 
 def ca_secret(ca: Path | None) -> list[str]:

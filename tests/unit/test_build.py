@@ -112,7 +112,7 @@ def test_a_build_makes_its_bases_first_and_labels_its_inputs(commands: list[Sequ
     ]
     native = build.Request((images.native(),), "debian", "build")
     assert f"--label={build.INPUTS_LABEL}={native.inputs()}" in server
-    assert f"--tag={build.image_name()}" in server
+    assert images.into_engine(build.image_name()) in server
 
 
 def test_the_release_of_the_collector_needs_no_go(commands: list[Sequence[str]]) -> None:

@@ -161,7 +161,7 @@ def test_making_builds_the_base_before_what_stands_on_it(
         ["docker", "buildx"],
     ]
     assert f"--build-arg=BOOTSTRAP_IMAGE={images.bootstrap_reference()}" in commands[2]
-    assert f"--tag={plan.base}" in commands[2]
+    assert images.into_engine(plan.base) in commands[2]
     assert f"--build-arg=DEBIAN_IMAGE={plan.base}" in commands[3]
     assert f"--secret=id=ca,src={tmp_path}/ca.pem" in commands[3]
     assert "--platform=linux/amd64,linux/arm64" in commands[3]

@@ -73,7 +73,8 @@ def choose(pins: Sequence[str], *, source: str, platforms: Sequence[str]) -> Pla
     """Decide for each pin, without making or pulling anything. ``source`` is hub, debian or auto."""
     known = Pins.load()
     pinned = {pin: known[pin] for pin in pins}
-    platforms = tuple(sorted(platforms))
+    # Build stages run on this machine's platform, whatever the target: without it there BuildKit would emulate them.
+    platforms = tuple(sorted({*platforms, native()}))
     if source == "debian":
         away = dict.fromkeys([*pins, DEBIAN], "")
     else:

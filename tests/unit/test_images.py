@@ -223,3 +223,13 @@ def test_every_image_that_a_pin_names_has_an_equivalent() -> None:
 )
 def test_the_reason_is_the_end_of_the_last_error(stderr: str, reason: str) -> None:
     assert images.reason_of(stderr) == reason
+
+
+def test_bases_are_made_for_this_machine_too_because_build_stages_run_on_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(images, "native", lambda: "linux/amd64")
+
+    plan = images.choose(["POSTGRES_IMAGE"], source="debian", platforms=("linux/arm64",))
+
+    assert plan.platforms == BOTH

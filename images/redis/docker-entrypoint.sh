@@ -16,15 +16,13 @@ if [ "${1:-}" = redis-server ]; then
     [ "$(umask)" != 0022 ] || umask 0077
     # Protected mode refuses every client that is not on the loopback device. In a container that is all of them, and
     # what may connect is decided by networks and published ports; an explicit setting wins.
+    configuration=/dev/null
+    case ${2:-} in
+        *.conf) configuration=$2 ;;
+    esac
     case " $* " in
         *' --protected-mode '*) ;;
-        *)
-            shift
-            case ${1:-} in
-                *.conf) file=$1; shift; set -- redis-server "$file" --protected-mode no "$@" ;;
-                *) set -- redis-server --protected-mode no "$@" ;;
-            esac
-            ;;
+        *) grep -q '^ *protected-mode ' "$configuration" || set -- "$@" --protected-mode no ;;
     esac
 fi
 exec "$@"

@@ -1,0 +1,164 @@
+"""`--images hub` against a registry that has the pinned names: a second engine, with that registry as mirror.
+
+The second engine lives in the registry's network namespace: an engine removes or makes the interface docker0 and
+rewrites the packet filter when it starts, and the one that everybody uses must not notice.
+The images in it are the equivalents from Debian packages, so this also shows that they can stand under those names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from letta_stack import build, images, process
+from letta_stack.errors import ImageUnavailable
+from letta_stack.paths import ROOT
+from letta_stack.pins import Pins
+from letta_stack.wait import wait_until
+from tests.release import lab
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PINS = Pins.load()
+SERVED = ("DEBIAN_IMAGE", "POSTGRES_IMAGE", "REDIS_IMAGE", "GOLANG_IMAGE")
+NOT_SERVED = "NGINX_IMAGE"
+ENGINE_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def mirror(ca: Path | None) -> Iterator[int]:
+    """A registry that has the pinned names, except for one; its process."""
+    equivalents = images.ensure(SERVED, source="debian", ca=ca)
+    registry = "letta-stack/test-registry"
+    context = ROOT / "images"
+    base = f"--build-arg=DEBIAN_IMAGE={equivalents['DEBIAN_IMAGE']}"
+    dockerfile = str(context / "registry" / "Dockerfile")
+    process.run(
+        [
+            "docker",
+            "buildx",
+            "build",
+            "--load",
+            base,
+            f"--tag={registry}",
+            "--file",
+            dockerfile,
+            str(context),
+        ]
+    )
+    with lab.registry_container(registry) as host:
+        for pin, reference in equivalents.items():
+            name = PINS[pin] if "/" in PINS[pin] else f"library/{PINS[pin]}"
+            served = f"{host}/{name}"
+            process.run(["docker", "tag", reference, served])
+            try:
+                process.run(["docker", "push", "--quiet", served])
+            finally:
+                process.run(["docker", "image", "rm", served])
+        port = host.rpartition(":")[2]
+        container = process.capture(["docker", "ps", "--quiet", f"--filter=publish={port}"]).strip()
+        yield int(process.capture(["docker", "inspect", "--format={{.State.Pid}}", container]))
+
+
+@pytest.fixture(scope="module")
+def engine(mirror: int) -> Iterator[str]:
+    """An engine with nothing in it that gets Docker Hub's names from the mirror; its address."""
+    # A socket's path may have 107 bytes: pytest's directories are too long.
+    root = Path(tempfile.mkdtemp(prefix="hub-"))
+    config = {
+        "bridge": "none",
+        "data-root": str(root / "data"),
+        "exec-root": str(root / "exec"),
+        "features": {"containerd-snapshotter": True},
+        "hosts": [f"unix://{root}/docker.sock"],
+        "ip6tables": False,
+        "iptables": False,
+        "pidfile": str(root / "dockerd.pid"),
+        "registry-mirrors": ["http://127.0.0.1:5000"],
+    }
+    (root / "daemon.json").write_text(json.dumps(config))
+    log = root / "dockerd.log"
+    namespace = ["nsenter", f"--net=/proc/{mirror}/ns/net"]
+    # nsenter becomes what it starts, so this is the engine's process.
+    pid = process.spawn([*namespace, "dockerd", f"--config-file={root}/daemon.json"], log=log)
+    try:
+        address = f"unix://{root}/docker.sock"
+        wait_until(
+            lambda: process.probe(["docker", "--host", address, "info"], timeout=5).ok,
+            timeout=ENGINE_SECONDS,
+            describe=f"the second engine (its log: {log})",
+        )
+        yield address
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def hub(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", engine)
+    images.unavailable.cache_clear()
+
+
+def test_hub_takes_the_pinned_names_from_the_registry() -> None:
+    found = images.ensure(SERVED, source="hub", ca=None)
+
+    assert found == {pin: PINS[pin] for pin in SERVED}
+    for command in ("postgres --version", "redis-server --version", "go version"):
+        pin = {"p": "POSTGRES_IMAGE", "r": "REDIS_IMAGE", "g": "GOLANG_IMAGE"}[command[0]]
+        said = process.capture(
+            ["docker", "run", "--rm", "--network=none", found[pin], *command.split()]
+        )
+        assert said.strip()
+
+
+def test_auto_takes_the_registry_when_it_answers() -> None:
+    plan = images.choose(SERVED, source="auto", platforms=(images.native(),))
+
+    assert plan.references == {pin: PINS[pin] for pin in SERVED}
+    assert plan.rebuilt == {}
+
+
+def test_auto_makes_only_what_the_registry_does_not_have(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plan = images.choose([*SERVED, NOT_SERVED], source="auto", platforms=(images.native(),))
+
+    assert list(plan.rebuilt) == [NOT_SERVED]
+    assert plan.base == PINS["DEBIAN_IMAGE"]
+    assert PINS[NOT_SERVED] in capsys.readouterr().err
+
+
+def test_hub_names_the_image_that_the_registry_does_not_have() -> None:
+    with pytest.raises(ImageUnavailable, match=f"cannot get {PINS[NOT_SERVED]} for linux/"):
+        images.ensure([*SERVED, NOT_SERVED], source="hub", ca=None)
+
+
+def test_the_dockerfile_builds_from_the_pinned_names() -> None:
+    request = build.Request((images.native(),), images="hub", otelcol="release")
+    references = images.choose(build.BASES, source="hub", platforms=request.platforms).references
+    name = "letta-stack/test-base"
+
+    process.run(
+        build.argv(
+            request,
+            references,
+            otelcol="release",
+            labels={},
+            output=["--target=base", images.into_engine(name)],
+        )
+    )
+
+    said = process.capture(["docker", "run", "--rm", "--network=none", name, "psql", "--version"])
+    assert said.startswith("psql (PostgreSQL) 15")

@@ -102,6 +102,14 @@ def compose(session: nox.Session) -> None:
 
 
 @nox.session(tags=["docker"])
+def build(session: nox.Session) -> None:
+    """Test where images and collector come from, with real builds. Arguments replace the defaults."""
+    install(session, "test")
+    run_docker(session, "inv", "engine")
+    run_docker(session, "pytest", *(session.posargs or ["tests/build"]))
+
+
+@nox.session(tags=["docker"])
 @nox.parametrize(
     "topology", [nox.param(name, id=name, tags=list(one.tags)) for name, one in TOPOLOGIES.items()]
 )

@@ -1,6 +1,6 @@
 """Checks in clean environments. Plain `nox` runs them all; `nox -t fast` is for between edits: no containers.
 
-Tags: fast (lint, types, unit), docker (compose, smoke, arm64), release, update (lock; only on request).
+Tags: fast (lint, types, unit), docker (build, compose, smoke, arm64), release, update (lock; only on request).
 """
 
 from __future__ import annotations

@@ -111,6 +111,8 @@ def make(plan: Plan, *, ca: Path | None, no_cache: bool = False) -> None:
         try:
             process.run([*command, "--no-cache"] if no_cache else command)
         except CommandFailed as error:
+            if is_local(reference) and not no_cache:
+                continue  # another run of ours made it meanwhile; its name says that it is the same
             raise BuildFailed(
                 f"cannot build {reference} (docker's last lines above say why); run the same command "
                 "again to go on, finished steps are kept"

@@ -190,6 +190,19 @@ def test_a_failed_build_says_that_it_can_be_resumed(monkeypatch: pytest.MonkeyPa
         images.make(plan, ca=None)
 
 
+def test_two_runs_may_make_the_same_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = images.choose(["REDIS_IMAGE"], source="debian", platforms=BOTH)
+    use(monkeypatch, Registry(local=[plan.base]))
+
+    def lose_the_race(argv: Sequence[str]) -> None:
+        use(monkeypatch, Registry(local=list(plan.rebuilt.values())))
+        raise CommandFailed(argv, 1)
+
+    monkeypatch.setattr(process, "run", lose_the_race)
+
+    images.make(plan, ca=None)
+
+
 def test_the_tag_names_everything_that_goes_into_an_equivalent() -> None:
     base = images.tag("REDIS_IMAGE", base="a", platforms=BOTH)
 

@@ -50,15 +50,16 @@ def registry_container(
     scheme, ready = ("https", 401) if ca else ("http", accept_status)
     variables = [f"--env={name}={value}" for name, value in (environment or {}).items()]
     name = f"{RUN}-{secrets.token_hex(3)}"
-    process.capture(
-        [
-            *("docker", "run", "--detach", "--name", name, "--publish=127.0.0.1::5000"),
-            *variables,
-            *options,
-            image,
-        ]
-    )
+    # A container that could not start is there all the same.
     try:
+        process.capture(
+            [
+                *("docker", "run", "--detach", "--name", name, "--publish=127.0.0.1::5000"),
+                *variables,
+                *options,
+                image,
+            ]
+        )
         host = process.capture(["docker", "port", name, "5000/tcp"]).split()[0]
 
         def answers() -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
 from python_on_whales import docker
 
-from letta_stack import build
+from letta_stack import build, prepare
 from tests.smoke import harness
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ pytestmark = [pytest.mark.arm64, pytest.mark.timeout(START_SECONDS + 120, func_o
 def arm64_image() -> Iterator[str]:
     """Build under a name of its own: the usual one stays this machine's."""
     name = f"{build.image_name()}-{harness.RUN}"
-    build.run(build.Request((PLATFORM,)), ("--load", f"--tag={name}"), {})
+    request = build.Request((PLATFORM,), ca=prepare.find_ca("", os.environ))
+    build.run(request, ("--load", f"--tag={name}"), {})
     yield name
     docker.image.remove(name)
 

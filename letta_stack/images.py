@@ -106,16 +106,16 @@ def make(plan: Plan, *, ca: Path | None, no_cache: bool = False) -> None:
     for pin, reference in plan.rebuilt.items():
         if is_local(reference) and not no_cache:
             continue
-        base = make_bootstrap(no_cache=no_cache) if pin == DEBIAN else plan.base
-        command = argv(pin, reference, base=base, platforms=plan.platforms, ca=ca)
         try:
+            base = make_bootstrap(no_cache=no_cache) if pin == DEBIAN else plan.base
+            command = argv(pin, reference, base=base, platforms=plan.platforms, ca=ca)
             process.run([*command, "--no-cache"] if no_cache else command)
         except CommandFailed as error:
             if is_local(reference) and not no_cache:
                 continue  # another run of ours made it meanwhile; its name says that it is the same
             raise BuildFailed(
-                f"cannot build {reference} (docker's last lines above say why); run the same command "
-                "again to go on, finished steps are kept"
+                f"cannot build {reference} (the last lines above say why); run the same command again to go on, "
+                "finished steps are kept"
             ) from error
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from letta_stack import build, images, process
-from letta_stack.errors import BadSource, BuildFailed, CommandFailed, LettaCode
+from letta_stack import build, engine, images, process
+from letta_stack.errors import BadSource, BuildFailed, CommandFailed, EngineMissing, LettaCode
 from letta_stack.paths import ROOT
 from letta_stack.pins import Pins
 from letta_stack.process import Completed
@@ -36,6 +36,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
     monkeypatch.setattr(process, "probe", lambda *_, **__: Completed(1, "", ""))
     monkeypatch.setattr(process, "run", ran.append)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(engine, "require", lambda: None)
     return ran
 
 
@@ -186,6 +187,14 @@ def test_a_failed_build_has_its_own_error(
     with pytest.raises(BuildFailed, match="not built"):
         run()
     assert commands == []
+
+
+def test_without_an_engine_nothing_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "probe", lambda *_, **__: Completed(127, "", "not installed"))
+    monkeypatch.setattr("shutil.which", lambda _: None)
+
+    with pytest.raises(EngineMissing, match="inv engine"):
+        run()
 
 
 def test_a_directory_that_is_no_source_tree_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
-from python_on_whales import docker
+from python_on_whales import DockerException, docker
 
 from letta_stack import process
 from tests.smoke import harness
@@ -71,6 +71,35 @@ def test_the_image_ships_no_private_key(plain: Server) -> None:
     )
 
     assert found.split() == []
+
+
+def test_the_collector_of_the_image_accepts_its_configurations(plain: Server) -> None:
+    names = plain.execute("sh", "-c", "ls /etc/otel/otel-collector-config-*.yaml").split()
+    settings = {
+        "CLICKHOUSE_ENDPOINT": "http://clickhouse:8123",
+        "CLICKHOUSE_DATABASE": "otel",
+        "CLICKHOUSE_USERNAME": "default",
+        "CLICKHOUSE_PASSWORD": "for-validation-only",
+        "SIGNOZ_ENDPOINT": "signoz:4317",
+        "SIGNOZ_INGESTION_KEY": "for-validation-only",
+        "SIGNOZ_INSECURE": "true",
+        "LETTA_ENVIRONMENT": "test",
+    }
+    # The directory of the persistent queue must exist; only the backends with a queue make it.
+    plain.execute("mkdir", "-p", "/var/lib/letta/otel/storage")
+
+    assert len(names) == 3
+    for name in names:
+        docker.container.execute(
+            plain.container, ["otelcol-contrib", "validate", "--config", name], envs=settings
+        )
+
+
+def test_the_collector_of_the_image_refuses_a_wrong_configuration(plain: Server) -> None:
+    wrong = "--config=yaml:exporters::file::pathh: /tmp/x"
+
+    with pytest.raises(DockerException, match="pathh"):
+        docker.container.execute(plain.container, ["otelcol-contrib", "validate", wrong])
 
 
 def test_a_dead_collector_is_started_again_and_the_server_does_not_care(plain: Server) -> None:

@@ -51,6 +51,20 @@ def test_the_example_settings_are_valid_with_and_without_their_comment_signs() -
     assert list(preflight.dotenv_problems(re.sub(r"(?m)^#(?=[A-Z_]+=)", "", text))) == []
 
 
+@pytest.mark.parametrize(
+    "page",
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md")],
+    ids=lambda page: page.name,
+)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
+
+    missing = [
+        target for target in targets if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert missing == []
+
+
 def locked(name: str) -> dict[str, str]:
     text = (ROOT / f"requirements/{name}.txt").read_text()
     return dict(re.findall(r"(?m)^([a-z0-9.-]+)==([^\s;]+)", text))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from letta_stack import process
+from letta_stack import pins_check, process
 from letta_stack.errors import PinsNotReached
 from letta_stack.pins import Pins
 
@@ -22,7 +22,10 @@ CHECKSUM_LINE = re.compile(r"(?P<sha256>[0-9a-f]{64}) [ *](?P<name>\S+)")
 
 
 def update() -> None:
-    """Write what could be resolved to ``pins.env``; raise if something could not be reached."""
+    """Write what could be resolved to ``pins.env`` and to the ARG defaults that repeat it.
+
+    Raises ``PinsNotReached``, after writing, if something could not be looked up.
+    """
     pins = Pins.load()
     fresh: dict[str, str] = {}
     unreached: list[str] = []
@@ -41,6 +44,9 @@ def update() -> None:
     if changed:
         text = pins.source.read_text(encoding="utf-8")
         pins.source.write_text(replace_values(text, changed), encoding="utf-8")
+        for dockerfile in pins_check.dockerfiles(pins.source.parent):
+            text = dockerfile.read_text(encoding="utf-8")
+            dockerfile.write_text(replace_arguments(text, changed), encoding="utf-8")
     for key, value in changed.items():
         print(f"{key} is now {value}")
     for line in unreached:
@@ -60,6 +66,15 @@ def replace_values(text: str, values: Mapping[str, str]) -> str:
         return f"{key}={values.get(key, match[2])}"
 
     return re.sub(r"(?m)^([A-Z][A-Z0-9_]*)=(.*)$", line, text)
+
+
+def replace_arguments(text: str, values: Mapping[str, str]) -> str:
+    """Change the ARG defaults in the text of a Dockerfile, so that plain `docker build` takes the same."""
+
+    def line(match: re.Match[str]) -> str:
+        return f"{match[1]}{values.get(match[2], match[3])}"
+
+    return re.sub(r"(?m)^(ARG ([A-Z][A-Z0-9_]*)=)(.*)$", line, text)
 
 
 def resolve_image(reference: str) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -86,6 +87,29 @@ def test_an_update_changes_values_and_nothing_else() -> None:
     text = "# A=0\nA=1\n\nB=\n"
 
     assert pins_update.replace_values(text, {"B": "2"}) == "# A=0\nA=1\n\nB=2\n"
+
+
+def test_an_update_leaves_dockerfiles_that_agree(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "pins.env").write_text((ROOT / "pins.env").read_text())
+    shutil.copy(ROOT / "Dockerfile", tmp_path)
+    shutil.copytree(ROOT / "images", tmp_path / "images")
+    pins = Pins.load(tmp_path / "pins.env")
+    monkeypatch.setattr(Pins, "load", lambda *_: pins)
+    monkeypatch.setattr(
+        pins_update, "resolve_image", lambda reference: f"{reference}@sha256:{'a' * 64}"
+    )
+    checksums = {"OTELCOL_SHA256_AMD64": "b" * 64, "OTELCOL_SHA256_ARM64": "c" * 64}
+    monkeypatch.setattr(pins_update, "resolve_otelcol", lambda _: checksums)
+
+    pins_update.update()
+
+    monkeypatch.undo()
+    pins_check.check(tmp_path)
+    updated = Pins.load(tmp_path / "pins.env")
+    assert updated["OTELCOL_SHA256_ARM64"] == "c" * 64
+    assert updated["POSTGRES_IMAGE"].endswith(f"@sha256:{'a' * 64}")
 
 
 def test_the_collectors_checksums_are_found_in_the_releases_file() -> None:

@@ -85,7 +85,9 @@ def seconds(command: Sequence[str]) -> float:
     """Run a build quietly and time it."""
     began = time.monotonic()
     process.capture([*command[:-1], "--progress=plain", command[-1]])
-    return time.monotonic() - began
+    elapsed = time.monotonic() - began
+    print(f"{elapsed:6.1f} s for one build", file=sys.stderr, flush=True)
+    return elapsed
 
 
 def edit(source: Path) -> None:

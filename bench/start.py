@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 DATA = {"ours": "/var/lib/letta", "upstream": "/var/lib/postgresql/data"}
+# Installing packages over the rebuilt PostgreSQL image, as upstream's Dockerfile does, loses its en_US locale.
+OPTIONS = {"ours": [], "upstream": ["--env=LANG=C.UTF-8"]}
 COLUMNS = ("new_volume_seconds", "restart_seconds", "stop_seconds", "idle_mib")
 GIVE_UP_SECONDS = 180.0
 POLL_SECONDS = 0.05
@@ -77,11 +79,11 @@ def volume() -> Iterator[str]:
         process.probe(["docker", "volume", "rm", "--force", name])
 
 
-def measure(image: str, data: str) -> Run:
+def measure(image: str, who: str) -> Run:
     """Start, idle, stop and restart one container; leave nothing behind."""
     with volume() as name:
-        options = [f"--name={name}", "--publish=127.0.0.1::8283", f"--volume={name}:{data}"]
-        process.capture(["docker", "run", "--detach", *options, image])
+        options = [f"--name={name}", "--publish=127.0.0.1::8283", f"--volume={name}:{DATA[who]}"]
+        process.capture(["docker", "run", "--detach", *options, *OPTIONS[who], image])
         new_volume = seconds_to_health(name)
         idle = idle_mib(name)
         began = time.monotonic()
@@ -120,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs: dict[str, list[Run]] = {who: [] for who in images}
     for number in range(arguments.runs):
         for who, image in images.items():
-            run = measure(image, DATA[who])
+            run = measure(image, who)
             print(f"run {number + 1} {who}: {asdict(run)}", file=sys.stderr, flush=True)
             runs[who].append(run)
     report(runs)

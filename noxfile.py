@@ -6,7 +6,6 @@ Tags: fast (lint, types, unit), docker (build, compose, smoke, arm64), release, 
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import nox
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))  # nox's own environment does not have the package
 
+from letta_stack import process  # noqa: E402 - needs the line above
 from letta_stack.pins import Pins  # noqa: E402 - needs the line above
 from letta_stack.topology import TOPOLOGIES  # noqa: E402 - needs the line above
 
@@ -43,9 +43,7 @@ def install(session: nox.Session, name: str) -> None:
 def tracked(*patterns: str) -> list[str]:
     """Return the files of the checkout that match git's patterns."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns]
-    return subprocess.run(
-        command, cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.splitlines()
+    return process.capture(command, cwd=ROOT).splitlines()
 
 
 def shell_scripts() -> list[str]:

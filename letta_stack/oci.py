@@ -30,8 +30,6 @@ IMAGE_TYPES = (
 MANIFEST_TYPES = (*INDEX_TYPES, *IMAGE_TYPES)
 # An attestation is listed beside the images, for a platform that nobody has.
 NO_PLATFORM = "unknown/unknown"
-REVISION_LABEL = "org.opencontainers.image.revision"
-VERSION_LABEL = "org.opencontainers.image.version"
 
 
 def sha256(content: bytes) -> str:

@@ -48,10 +48,6 @@ class Pins(Mapping[str, str]):
         """Say whether the file has the key; ``Mapping``'s own version expects a ``KeyError``."""
         return key in self._values
 
-    def get_or_empty(self, key: str) -> str:
-        """Return the value, or "" if the file has no such key."""
-        return self._values.get(key, "")
-
     def __iter__(self) -> Iterator[str]:
         """Iterate over the keys."""
         return iter(self._values)

@@ -5,7 +5,6 @@ Letta's versions follow PEP 440 and are ordered by ``packaging``; only the proje
 
 from __future__ import annotations
 
-import json
 import re
 import tarfile
 import tomllib
@@ -221,15 +220,6 @@ def agree(release: Version, found: Mapping[str, str]) -> None:
                 "build from the source of that version, or give the right --version"
             )
             raise VersionsDisagree(message)
-
-
-def from_labels(image: str) -> str:
-    """Return the version label of an image on the engine, "" if it has none."""
-    text = process.capture(
-        ["docker", "image", "inspect", "--format", "{{json .Config.Labels}}", image]
-    )
-    labels: dict[str, str] = json.loads(text) or {}
-    return labels.get("org.opencontainers.image.version", "")
 
 
 def stack_version(text: str) -> semver.Version:

@@ -247,6 +247,12 @@ class BuilderUnfit(LettaStackError):
     exit_code = 66
 
 
+class DoesNotStart(LettaStackError):
+    """The image that was built for a release does not become a server that answers."""
+
+    exit_code = 68
+
+
 class ImageUnavailable(LettaStackError):
     """No registry gives a third-party image, and nothing else was allowed."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from letta_stack import (
+    boot,
     build,
     checkout,
     engine,
@@ -25,11 +26,13 @@ from letta_stack import (
 )
 from letta_stack import version as letta_version
 from letta_stack.errors import BadReference, BadValue, BuilderUnfit, ContentBroken
+from letta_stack.oci import Layout
 from letta_stack.paths import ROOT
 from letta_stack.pins import Pins
 from letta_stack.prepare import PLATFORMS
 from letta_stack.registry import Registry
 from letta_stack.tags import Channel
+from letta_stack.topology import HEALTH_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -154,9 +157,14 @@ def push(
         with Registry(targets[0], ca=request.ca, say=say) as source:
             return publisher.promote(source, [check_digest(text) for text in digests])
     check_machine(request)
+
+    def build_and_start(path: Path) -> None:
+        build.run(request, output_options(str(path), found), wanted.labels)
+        check_answer(path, wanted.release, say)
+
     act = publisher.upload if untagged else publisher.push
     return act(
-        lambda path: build.run(request, output_options(str(path), found), wanted.labels),
+        build_and_start,
         needed_bytes=BYTES_PER_PLATFORM * len(request.platforms),
     )
 
@@ -218,6 +226,15 @@ def check_metadata(image: Image, wanted: Release) -> None:
     """Check that the Letta inside each platform's image is the one that its tag will name."""
     found = {f"{name}: image metadata": installed_version(image, name) for name in image.platforms}
     letta_version.agree(wanted.version, found)
+
+
+def check_answer(path: Path, wanted: Release, say: Callable[[str], None]) -> None:
+    """Start what was built and check that the server says the version that its tag will name."""
+    with Layout(path) as layout:
+        answer = boot.health_version(layout, say)
+    if answer:
+        letta_version.agree(wanted.version, {HEALTH_PATH: answer})
+        say(f"started once: {HEALTH_PATH} answers Letta {answer}")
 
 
 def installed_version(image: Image, platform: str) -> str:

@@ -18,7 +18,7 @@ from python_on_whales.exceptions import DockerException
 from letta_stack.paths import ROOT
 from letta_stack.pins import Pins
 from letta_stack.stack import PASSWORD_FILE
-from letta_stack.topology import HEALTH_PATH, SERVER
+from letta_stack.topology import API_PORT, HEALTH_PATH, SERVER
 from letta_stack.wait import wait_until
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ RUN = f"letta-smoke-{secrets.token_hex(3)}"
 """Begins the name of everything that this run makes, so that it meets nobody's stack and can be cleaned up."""
 
 IMAGE = f"letta-stack/letta:{Pins.load()['LETTA_VERSION']}"
-API_PORT = 8283
 VOLUME_PATH = "/var/lib/letta"
 SECRETS_PATH = f"{VOLUME_PATH}/secrets"
 

@@ -10,6 +10,7 @@ import requests
 from python_on_whales import DockerException, docker
 
 from letta_stack import process
+from letta_stack.topology import API_PORT
 from tests.smoke import harness
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def test_only_the_api_can_be_reached_from_other_containers(plain: Server) -> Non
         int(address.rpartition(":")[2], 16) for address in addresses if not LOOPBACK.match(address)
     }
 
-    assert ports >= {5432, 6379, 4317, harness.API_PORT}
-    assert exposed == {harness.API_PORT}
+    assert ports >= {5432, 6379, 4317, API_PORT}
+    assert exposed == {API_PORT}
 
 
 def test_the_image_itself_carries_no_secret(image: str) -> None:

@@ -14,7 +14,8 @@ import nox
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))  # nox's own environment does not have the package
 
-from letta_stack import process  # noqa: E402 - needs the line above
+from letta_stack import engine, process  # noqa: E402 - needs the line above
+from letta_stack.paths import REPORTS  # noqa: E402 - needs the line above
 from letta_stack.pins import Pins  # noqa: E402 - needs the line above
 from letta_stack.topology import TOPOLOGIES  # noqa: E402 - needs the line above
 
@@ -58,6 +59,12 @@ def shell_scripts() -> list[str]:
 def run_docker(session: nox.Session, *command: str) -> None:
     """Run what starts containers: interrupted, it undoes what it began, which takes longer than nox's own 0.3 s."""
     session.run(*command, interrupt_timeout=60.0, terminate_timeout=30.0)
+
+
+def report(session: nox.Session) -> str:
+    """Return the option that leaves a report for `inv notes`: smoke-dev-amd64.xml."""
+    name = "-".join(re.findall(r"\w+", session.name))
+    return f"--junit-xml={REPORTS / f'{name}-{engine.native_architecture()}.xml'}"
 
 
 @nox.session(tags=["fast"])
@@ -115,7 +122,7 @@ def smoke(session: nox.Session, topology: str) -> None:
     """Run a topology and use it as a client does. Arguments are added to pytest's."""
     install(session, "smoke")
     run_docker(session, "inv", "engine")
-    options = ["-m=not arm64", f"--topology={topology}"]
+    options = ["-m=not arm64", f"--topology={topology}", report(session)]
     run_docker(session, "pytest", "tests/smoke", *options, *session.posargs)
 
 
@@ -124,7 +131,7 @@ def arm64(session: nox.Session) -> None:
     """Boot the arm64 image, under emulation if need be. Arguments are added to pytest's."""
     install(session, "smoke")
     run_docker(session, "inv", "engine")
-    run_docker(session, "pytest", "tests/smoke", "-m=arm64", *session.posargs)
+    run_docker(session, "pytest", "tests/smoke", "-m=arm64", report(session), *session.posargs)
 
 
 @nox.session(tags=["release"], default=False)

@@ -164,6 +164,19 @@ def tags(
     publish.show_tags(flags, ca=prepare.find_ca(ca, os.environ), say=print)
 
 
+@task(
+    help={
+        "image": "what was published, NAME@sha256:...",
+        "reports": "directory with the reports of nox's smoke sessions (default: reports)",
+    }
+)
+def notes(_: Context, image: str, reports: str = "") -> None:
+    """Show a release's notes: the image, and a table of the smoke tests."""
+    from letta_stack import notes as release_notes
+
+    print(release_notes.write(image, reports))
+
+
 @task(help={"check": "change nothing, only say what is there"})
 def engine(_: Context, check: bool = False) -> None:
     """Make sure that a usable container engine answers."""
@@ -368,5 +381,5 @@ def leave(exit_code: int) -> None:
 
 
 ns = Collection(
-    engine, build, tags, up, down, ps, logs, restart, execute, config, wait, version, pins
+    engine, build, tags, notes, up, down, ps, logs, restart, execute, config, wait, version, pins
 )

@@ -247,10 +247,22 @@ class BuilderUnfit(LettaStackError):
     exit_code = 66
 
 
+class BadReports(LettaStackError):
+    """The smoke tests' reports are missing, cannot be read, or are not about the same thing."""
+
+    exit_code = 67
+
+
 class DoesNotStart(LettaStackError):
     """The image that was built for a release does not become a server that answers."""
 
     exit_code = 68
+
+
+class SmokeTestsFailed(LettaStackError):
+    """A report has failures, or no test ran: nothing to announce a release with."""
+
+    exit_code = 69
 
 
 class ImageUnavailable(LettaStackError):

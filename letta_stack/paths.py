@@ -14,3 +14,4 @@ def find_root(package: Path, cwd: Path) -> Path:
 
 
 ROOT = find_root(Path(__file__).resolve().parent, Path.cwd())
+REPORTS = ROOT / "reports"  # nox's smoke sessions write them, `inv notes` reads them

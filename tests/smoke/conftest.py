@@ -7,22 +7,23 @@ by itself, as `docker run` does: they belong to `single`, the topology that is t
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
 from python_on_whales import docker
 
-from letta_stack import engine, prepare, process
+from letta_stack import engine, images, notes, prepare, process
 from letta_stack.compose import Stack
 from letta_stack.paths import ROOT
+from letta_stack.pins import Pins
 from letta_stack.topology import SERVER, TOPOLOGIES
 from tests.smoke import harness
 from tests.smoke.harness import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
     from letta_client import Letta
     from letta_client.types import AgentState
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 # Above every wait of the harness; nothing in a test itself takes minutes.
 TEST_SECONDS = 180
 IMAGE_BY_ITSELF = "single"
+ARM64 = "linux/arm64"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -90,6 +92,39 @@ def _position(item: pytest.Item) -> tuple[int, bool]:
 
 def _is_smoke(item: pytest.Item) -> bool:
     return item.path.is_relative_to(ROOT / "tests" / "smoke")
+
+
+def _subject(item: pytest.Item) -> str:
+    if item.get_closest_marker("arm64"):
+        return f"{IMAGE_BY_ITSELF}, boot only"
+    return _topology(item) or IMAGE_BY_ITSELF
+
+
+def _platform(item: pytest.Item) -> str:
+    native = images.native()
+    if item.get_closest_marker("arm64") is None or native == ARM64:
+        return native
+    return f"{ARM64}, emulated"
+
+
+def _listed(words: Iterable[str]) -> str:
+    return "; ".join(sorted(set(words)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def self_describing_report(
+    request: pytest.FixtureRequest, record_testsuite_property: Callable[[str, object], None]
+) -> None:
+    """Let a report say what was tested on what: `inv notes` makes a table of many."""
+    items = [item for item in request.session.items if _is_smoke(item)]
+    facts = notes.Facts(
+        topology=_listed(map(_subject, items)),
+        platform=_listed(map(_platform, items)),
+        engine=engine.require().version,
+        letta=Pins.load()["LETTA_VERSION"],
+    )
+    for name, value in asdict(facts).items():
+        record_testsuite_property(name, value)
 
 
 @pytest.hookimpl(wrapper=True)

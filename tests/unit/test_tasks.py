@@ -77,6 +77,7 @@ def test_every_task_says_in_one_line_what_it_does() -> None:
         (["logs", "--tail", "some"], 4, "--tail 'some'"),
         (["wait", "http://localhost/", "--timeout", "soon"], 4, "--timeout 'soon'"),
         (["wait", "localhost"], 4, "not an HTTP URL"),
+        (["notes", "--image", "ghcr.io/me/letta:0.16.8"], 53, "has no digest"),
     ],
 )
 def test_bad_input_is_one_line_with_a_code_and_no_traceback(

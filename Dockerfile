@@ -233,11 +233,13 @@ COPY --from=letta-source /alembic /rootfs/opt/letta/alembic
 
 # -- Bytecode of what the server imports: 5 s of each start, at a quarter of the size of all of it ------------------------
 
-# Which modules: found by importing the server once, natively. The lists are the same for every architecture.
+# Which modules: found by importing the server once, natively, as its start does. The lists are the same for every
+# architecture.
 FROM dependencies-${BUILDARCH} AS imports
 COPY --from=letta /rootfs /
 # The cache makes that fast when only Letta's source has changed.
 RUN --network=none --mount=type=cache,id=pyc,target=/root/.cache/pyc \
+    --mount=type=bind,source=rootfs/opt/letta-stack,target=/opt/letta-stack \
     HOME=/tmp/home PYTHONDONTWRITEBYTECODE='' PYTHONPYCACHEPREFIX=/root/.cache/pyc /opt/letta/venv/bin/python - <<'PYTHON'
 import importlib
 import os
@@ -246,9 +248,10 @@ from pathlib import Path
 
 os.makedirs("/tmp/home")
 os.chdir("/tmp/home")
+sys.path.append("/opt/letta-stack")
 for name in (
+    "letta_start.app",
     "letta.main",
-    "letta.server.rest_api.app",
     # What is imported when the server starts or migrates, not before.
     "alembic.command",
     "alembic.runtime.migration",

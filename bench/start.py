@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 DATA = {"ours": "/var/lib/letta", "upstream": "/var/lib/postgresql/data"}
-# Installing packages over the rebuilt PostgreSQL image, as upstream's Dockerfile does, loses its en_US locale.
-OPTIONS = {"ours": [], "upstream": ["--env=LANG=C.UTF-8"]}
 COLUMNS = ("new_volume_seconds", "restart_seconds", "stop_seconds", "idle_mib")
 GIVE_UP_SECONDS = 180.0
 POLL_SECONDS = 0.05
@@ -83,7 +81,7 @@ def measure(image: str, who: str) -> Run:
     """Start, idle, stop and restart one container; leave nothing behind."""
     with volume() as name:
         options = [f"--name={name}", "--publish=127.0.0.1::8283", f"--volume={name}:{DATA[who]}"]
-        process.capture(["docker", "run", "--detach", *options, *OPTIONS[who], image])
+        process.capture(["docker", "run", "--detach", *options, image])
         new_volume = seconds_to_health(name)
         idle = idle_mib(name)
         began = time.monotonic()

@@ -108,6 +108,15 @@ def test_postgres_prepares_a_database_once_and_stops_cleanly(
     assert "automatic recovery" not in logs
 
 
+def test_postgres_keeps_its_locale_in_images_that_add_packages(
+    equivalents: Mapping[str, str],
+) -> None:
+    script = "apt-get -qq update && apt-get -qq install -y locales >&2 && locale -a"
+    command = ["docker", "run", "--rm", "--entrypoint=sh", equivalents["POSTGRES_IMAGE"]]
+
+    assert "en_US.utf8" in process.capture([*command, "-c", script]).splitlines()
+
+
 def test_redis_serves_its_network_without_root(equivalents: Mapping[str, str]) -> None:
     with running(equivalents["REDIS_IMAGE"], "--appendonly", "yes") as container:
         container.wait_for("redis-cli", "ping")

@@ -26,17 +26,17 @@ apt-get -qq install -y --no-install-recommends ca-certificates python3.11 python
 rm -rf /var/lib/apt/lists/*
 SH
 
-COPY images/install-debs images/with-ca /usr/local/bin/
+COPY images/clamp-times images/install-debs images/with-ca /usr/local/bin/
 
 FROM builder AS tools
 RUN --mount=type=secret,id=ca --mount=type=cache,id=pip,target=/root/.cache/pip \
     --mount=type=bind,source=requirements/image.txt,target=/image.txt <<'SH'
 set -eux
-python3.11 -m venv /opt/tools
-with-ca /opt/tools/bin/pip install --quiet --require-hashes --no-deps --requirement /image.txt
+python3.11 -m venv /usr/local/tools
+with-ca /usr/local/tools/bin/pip install --quiet --require-hashes --no-deps --requirement /image.txt
 SH
 
-ENV PATH=/opt/tools/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+ENV PATH=/usr/local/tools/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     UV_CACHE_DIR=/root/.cache/uv \
     UV_LINK_MODE=copy \
     UV_NO_PROGRESS=1 \
@@ -63,6 +63,7 @@ esac
 mkdir -p /rootfs/usr/local/bin
 with-ca python3.11 /fetch_release.py --base-url "$OTELCOL_BASE_URL" --version "$OTELCOL_VERSION" \
     --architecture "$TARGETARCH" --sha256 "$sha256" --out /rootfs/usr/local/bin/otelcol-contrib
+clamp-times /rootfs
 SH
 
 FROM --platform=$BUILDPLATFORM ${GOLANG_IMAGE} AS otelcol-sources
@@ -71,7 +72,7 @@ ENV CGO_ENABLED=0 \
     GOFLAGS=-mod=readonly \
     GOMODCACHE=/root/.cache/go-mod \
     GOTOOLCHAIN=local
-COPY images/with-ca /usr/local/bin/
+COPY images/clamp-times images/with-ca /usr/local/bin/
 COPY otel/builder /otelcol
 WORKDIR /otelcol
 # The builder writes main.go and components.go. Its own go.mod is replaced by ours: it would take the newest modules.
@@ -90,7 +91,8 @@ ARG TARGETARCH
 RUN --mount=type=secret,id=ca \
     --mount=type=cache,id=go-mod,target=/root/.cache/go-mod \
     --mount=type=cache,id=go-build,target=/root/.cache/go-build \
-    GOARCH=$TARGETARCH with-ca go build -trimpath -ldflags='-s -w' -o /rootfs/usr/local/bin/otelcol-contrib .
+    GOARCH=$TARGETARCH with-ca go build -trimpath -ldflags='-s -w' -o /rootfs/usr/local/bin/otelcol-contrib . \
+    && clamp-times /rootfs
 
 FROM otelcol-${OTELCOL_SOURCE} AS otelcol
 
@@ -119,6 +121,7 @@ mv lib/node_modules/npm /rootfs/usr/local/lib/node_modules/
 ln -s ../lib/node_modules/npm/bin/npm-cli.js /rootfs/usr/local/bin/npm
 ln -s ../lib/node_modules/npm/bin/npx-cli.js /rootfs/usr/local/bin/npx
 chmod 755 /rootfs/usr/local/bin/node /rootfs/usr/local/bin/npm /rootfs/usr/local/bin/npx
+clamp-times /rootfs
 SH
 
 # -- Debian packages ----------------------------------------------------------------------------------------------------
@@ -145,7 +148,8 @@ otelcol 10002
 redis 10003
 USERS
 rm -f /rootfs/etc/passwd- /rootfs/etc/group- /rootfs/etc/shadow- /rootfs/etc/gshadow-
-install -d -m 755 /rootfs/var/lib/letta
+install -d -m 755 /rootfs/opt/letta /rootfs/var/lib/letta
+clamp-times /rootfs
 SH
 
 # -- Letta --------------------------------------------------------------------------------------------------------------
@@ -200,6 +204,7 @@ with-ca uv sync "$@" --no-build-isolation-package demjson3
 rm /opt/letta/venv/bin/magika
 # Two packages install this command, and which of them comes last is chance: no two builds would be the same.
 rm /opt/letta/venv/bin/llama-parse
+clamp-times /opt/letta
 SH
 
 FROM lock AS dependencies-amd64
@@ -305,6 +310,7 @@ mkdir /rootfs
 sed 's,^/,,' /imports/stdlib | tar --create --directory /system --files-from - | tar --extract --directory /rootfs
 write-bytecode /imports/stdlib /rootfs
 find /rootfs -name '*.py' -delete
+clamp-times /opt/letta /rootfs
 SH
 
 FROM letta AS server
@@ -315,21 +321,34 @@ set -eux
 write-bytecode /imports/letta /rootfs
 find /rootfs/opt/letta/alembic -name '*.py' | sed 's,^/rootfs,,' >/imports/alembic
 write-bytecode /imports/alembic /rootfs
+# A source tree's modes are those of somebody's umask.
+chmod -R u=rwX,go=rX /rootfs
+clamp-times /rootfs
 SH
+
+# -- This project's own files -------------------------------------------------------------------------------------------
+
+FROM builder AS files
+COPY otel/*.yaml /rootfs/etc/otel/
+COPY rootfs /rootfs
+RUN chmod -R u=rwX,go=rX /rootfs && clamp-times /rootfs
 
 # -- The image: base first, what changes most often last ------------------------------------------------------------------
 
-# From scratch, not from base: a base's volumes and entry point cannot be taken back.
+FROM builder AS base-files
+RUN --mount=type=bind,from=base,target=/base cp -a /base /rootfs && clamp-times /rootfs
+
+# From scratch, not from base: a base's volumes and entry point cannot be taken back. Directories are copied over ones that
+# exist, so that no COPY makes or changes one with the time of this build.
 FROM scratch AS runtime
-COPY --from=base / /
+COPY --from=base-files /rootfs /
 COPY --from=system /rootfs /
 COPY --from=node /rootfs /
 COPY --from=otelcol /rootfs /
-COPY --from=dependencies /opt/letta/venv /opt/letta/venv
+COPY --from=dependencies /opt /opt
 COPY --from=dependencies /rootfs /
 COPY --from=server /rootfs /
-COPY otel/*.yaml /etc/otel/
-COPY rootfs /
+COPY --from=files /rootfs /
 ENV LANG=C.UTF-8 \
     PATH=/opt/letta/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/postgresql/15/bin
 LABEL org.opencontainers.image.title="letta-stack" \

@@ -1,11 +1,11 @@
 """How long a build takes, ours and upstream's, on the same base image and the same engine.
 
-    python -m bench.build [--only ours|upstream] [--raw FILE]
+    python -m bench.build [--only ours|upstream] [--one-architecture] [--raw FILE]
 
 Cold: no layer cache, package downloads cached (neither side can clear the engine's download caches alone). Unchanged: the
 same command again. Edit: after one line of Letta's source has changed. Ours leaves the collector's stages cached in all
-of them, because upstream's does not compile it. Two architectures: ours only; upstream's needs emulation for the
-second.
+of them, because upstream's does not compile it. The second architecture is cross-built by ours and emulated by
+upstream's, which takes half an hour: ``--one-architecture`` leaves it out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,14 +25,14 @@ from bench import upstream
 from letta_stack import build, images, process
 from letta_stack.paths import ROOT
 from letta_stack.pins import Pins
-from letta_stack.prepare import find_ca
+from letta_stack.prepare import PLATFORMS, find_ca
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 UPSTREAM_IMAGE = "letta-stack/bench-upstream"
 OURS_IMAGE = "letta-stack/bench-ours"
-BOTH = ("linux/amd64", "linux/arm64")
+OURS, UPSTREAM, TWO = "ours", "upstream", ", two architectures"
 # Each edit is new to the cache, also in a second run of the benchmark.
 EDITED = Path("letta/server/rest_api/app.py")
 
@@ -62,20 +61,22 @@ def argv(request: build.Request, output: Sequence[str]) -> list[str]:
     return build.argv(request, plan.references, otelcol=otelcol, labels={}, output=output)
 
 
-def upstream_argv(source: Path, work: Path, ca: Path | None) -> list[str]:
+def upstream_argv(
+    source: Path, work: Path, ca: Path | None, platforms: tuple[str, ...]
+) -> list[str]:
     """Return the command that builds upstream's Dockerfile, its network replaced as named there."""
     dockerfile = work / "upstream.Dockerfile"
     changes = upstream.replacements(uv_version=Pins.load()["UV_VERSION"])
     text = (source / "Dockerfile").read_text(encoding="utf-8")
     dockerfile.write_text(upstream.adapt(text, changes), encoding="utf-8")
-    platform = (images.native(),)
-    base = images.choose(("POSTGRES_IMAGE",), source="auto", platforms=platform)
+    base = images.choose(("POSTGRES_IMAGE",), source="auto", platforms=platforms)
     images.make(base, ca=ca)
     return [
         *("docker", "buildx", "build", "--provenance=false", "--load", f"--tag={UPSTREAM_IMAGE}"),
         f"--file={dockerfile}",
         f"--build-arg=POSTGRES_IMAGE={base.references['POSTGRES_IMAGE']}",
-        f"--build-context=ours=docker-image://{build.image_name()}",
+        f"--platform={','.join(platforms)}",
+        f"--build-context=ours=docker-image://{OURS_IMAGE}",
         *images.ca_secret(ca),
         str(source),
     ]
@@ -106,39 +107,50 @@ def three(command: list[str], cold: Sequence[str], source: Path) -> dict[str, fl
     return numbers | {"edit": seconds(command)}
 
 
+def print_table(numbers: dict[str, dict[str, float]]) -> None:
+    """Print every number, and what it is of the number beside it."""
+    for who, row in numbers.items():
+        print(f"{who:28}" + "".join(f"  {what} {value:6.1f} s" for what, value in row.items()))
+    for one, other in (
+        (OURS, UPSTREAM),
+        (OURS + TWO, UPSTREAM + TWO),
+        (OURS + TWO, OURS),
+        (UPSTREAM + TWO, UPSTREAM),
+    ):
+        if one in numbers and other in numbers:
+            ratios = {what: numbers[one][what] / numbers[other][what] for what in numbers[one]}
+            print(f"{one} / {other}: " + ", ".join(f"{k} {v:.2f}" for k, v in ratios.items()))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print; keep the images for bench.start."""
     parser = argparse.ArgumentParser(prog="python -m bench.build")
-    parser.add_argument("--only", choices=["ours", "upstream"])
+    parser.add_argument("--only", choices=[OURS, UPSTREAM])
+    parser.add_argument("--one-architecture", action="store_true", help="this machine's only")
     parser.add_argument("--raw", type=Path, help="where to write every number, as JSON")
     options = parser.parse_args(arguments)
     ca = find_ca("", os.environ)
     numbers: dict[str, dict[str, float]] = {}
+    builds = {"": (images.native(),)} | ({} if options.one_architecture else {TWO: PLATFORMS})
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         pristine = unpack_sdist(work / "pristine", ca)
         for change in upstream.replacements(uv_version=Pins.load()["UV_VERSION"]):
             print(f"replaced in upstream's Dockerfile: {change.what}", file=sys.stderr)
-        request = build.Request((images.native(),), ca=ca)
-        if options.only != "upstream":
-            source = shutil.copytree(pristine, work / "ours")
-            cold = (f"--no-cache-filter={stages_but_the_collector()}",)
-            one = replace(request, letta_source=source)
-            output = ("--load", f"--tag={OURS_IMAGE}")
-            seconds(argv(one, output))  # so that the collector is there
-            numbers["ours"] = three(argv(one, output), cold, source)
-            both = replace(one, platforms=BOTH)
-            seconds(argv(both, output))
-            numbers["ours, two architectures"] = three(argv(both, output), cold, source)
-        if options.only != "ours":
-            source = shutil.copytree(pristine, work / "upstream")
-            numbers["upstream"] = three(upstream_argv(source, work, ca), ("--no-cache",), source)
-    for who, row in numbers.items():
-        print(f"{who:24}" + "".join(f"  {what} {value:6.1f} s" for what, value in row.items()))
-    for who in set(numbers) & {"ours", "ours, two architectures"}:
-        if "upstream" in numbers:
-            ratios = {what: numbers[who][what] / numbers["upstream"][what] for what in numbers[who]}
-            print(f"{who} / upstream: " + ", ".join(f"{k} {v:.2f}" for k, v in ratios.items()))
+        source = shutil.copytree(pristine, work / OURS)
+        cold = (f"--no-cache-filter={stages_but_the_collector()}",)
+        output = ("--load", f"--tag={OURS_IMAGE}")
+        for suffix, platforms in builds.items():
+            command = argv(build.Request(platforms, ca=ca, letta_source=source), output)
+            seconds(command)  # so that the collector is there, for upstream's as well
+            if options.only != UPSTREAM:
+                numbers[OURS + suffix] = three(command, cold, source)
+        if options.only != OURS:
+            source = shutil.copytree(pristine, work / UPSTREAM)
+            for suffix, platforms in builds.items():
+                command = upstream_argv(source, work, ca, platforms)
+                numbers[UPSTREAM + suffix] = three(command, ("--no-cache",), source)
+    print_table(numbers)
     if options.raw:
         options.raw.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
 

@@ -26,6 +26,7 @@ REVISION_LABEL = "org.opencontainers.image.revision"
 CONTEXT = (
     ".dockerignore",
     "Dockerfile",
+    "images/clamp-times",
     "images/install-debs",
     "images/with-ca",
     "otel",

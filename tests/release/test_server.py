@@ -5,14 +5,20 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tarfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
 
-from letta_stack import process
+from letta_stack import build, checkout, process, tags
+from letta_stack.build import Request
+from letta_stack.oci import Layout
 from letta_stack.paths import ROOT
 from letta_stack.pins import Pins
+from letta_stack.publish import output_options
+from letta_stack.registry import Registry
 from letta_stack.topology import HEALTH_PATH
 from letta_stack.version import agree, parse
 from letta_stack.wait import wait_until
@@ -21,10 +27,16 @@ from tests.release.fault_proxy import FaultProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from letta_stack.oci import Image
 
 LETTA = Pins.load()["LETTA_VERSION"]
 REPOSITORY = "letta/letta"
 PLATFORMS = ("linux/amd64", "linux/arm64")
+# As in images/clamp-times.
+MOMENT = 1_767_225_600
+A_DAY = 86_400
 # Python under emulation is about 15 times slower.
 START_SECONDS = {"linux/amd64": 120.0, "linux/arm64": 600.0}
 
@@ -59,6 +71,34 @@ def test_the_release_is_complete_and_a_second_push_moves_no_blob(
     with FaultProxy(registry) as proxy:
         assert inv_push(proxy.host) == pushed
         assert proxy.uploaded_bytes == 0
+
+
+def layers(image: Image) -> dict[str, list[str]]:
+    return {
+        platform: [blob.digest for blob in manifest.blobs[1:]]
+        for platform, manifest in image.platforms.items()
+    }
+
+
+def test_a_later_commit_has_the_same_layers_because_no_file_names_the_time_of_its_build(
+    registry: str, pushed: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "later.tar"
+    found = checkout.read(ROOT)
+    later = replace(found, epoch=found.epoch + A_DAY)
+    build.run(Request(PLATFORMS, ca=lab.ca_file()), output_options(str(path), later), {})
+    (target,) = tags.parse_targets([registry], [REPOSITORY])
+
+    with Registry(target) as source, Layout(path) as layout:
+        assert layers(source.verify(pushed)) == layers(layout.image)
+        for platform, manifest in layout.image.platforms.items():
+            for layer in manifest.blobs[1:]:
+                with (
+                    layout.open_blob(layer) as stream,
+                    tarfile.open(fileobj=stream, mode="r|*") as archive,
+                ):
+                    newest = max(archive, key=lambda member: member.mtime)
+                assert newest.mtime <= MOMENT, f"{platform}: {newest.name}"
 
 
 @pytest.fixture(params=PLATFORMS)

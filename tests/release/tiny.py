@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,8 @@ def write_context(directory: Path, payload: bytes = b"one\n") -> Path:
         path = directory / f"hello-{architecture}"
         path.write_bytes(program(architecture))
         path.chmod(0o755)
+    for path in directory.iterdir():
+        os.utime(path, (EPOCH, EPOCH))
     return directory
 
 
@@ -107,7 +110,7 @@ def build(
             *("--progress=quiet", f"--platform={','.join(platforms)}"),
             *(["--no-cache"] if no_cache else []),
             *(f"--build-arg=VERSION={version}", f"--build-arg=REVISION={COMMIT}"),
-            f"--output=type=oci,dest={output},rewrite-timestamp=true",
+            f"--output=type=oci,dest={output},force-compression=true",
             str(context),
         ],
         env={"SOURCE_DATE_EPOCH": str(EPOCH)},

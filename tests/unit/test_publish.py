@@ -119,7 +119,7 @@ def test_an_unknown_platform_is_refused() -> None:
 def test_a_build_depends_on_the_commits_time_and_not_on_the_clock() -> None:
     assert publish.output_options("x.tar", CLEAN) == [
         "--build-arg=SOURCE_DATE_EPOCH=1700000000",
-        "--output=type=oci,dest=x.tar,rewrite-timestamp=true",
+        "--output=type=oci,dest=x.tar,force-compression=true",
     ]
 
 

@@ -204,7 +204,7 @@ with-ca uv sync "$@" --no-build-isolation-package demjson3
 rm /opt/letta/venv/bin/magika
 # Two packages install this command, and which of them comes last is chance: no two builds would be the same.
 rm /opt/letta/venv/bin/llama-parse
-clamp-times /opt/letta
+clamp-times /opt
 SH
 
 FROM lock AS dependencies-amd64
@@ -310,7 +310,7 @@ mkdir /rootfs
 sed 's,^/,,' /imports/stdlib | tar --create --directory /system --files-from - | tar --extract --directory /rootfs
 write-bytecode /imports/stdlib /rootfs
 find /rootfs -name '*.py' -delete
-clamp-times /opt/letta /rootfs
+clamp-times /opt /rootfs
 SH
 
 FROM letta AS server
@@ -339,7 +339,7 @@ FROM builder AS base-files
 RUN --mount=type=bind,from=base,target=/base cp -a /base /rootfs && clamp-times /rootfs
 
 # From scratch, not from base: a base's volumes and entry point cannot be taken back. Directories are copied over ones that
-# exist, so that no COPY makes or changes one with the time of this build.
+# exist, so that no COPY makes one with the time of this build.
 FROM scratch AS runtime
 COPY --from=base-files /rootfs /
 COPY --from=system /rootfs /

@@ -1,6 +1,6 @@
 """Checks in clean environments. Plain `nox` runs them all; `nox -t fast` is for between edits: no containers.
 
-Tags: fast (lint, types, unit), docker (build, compose, smoke, arm64), release, update (lock; only on request).
+Tags: fast (lint, types, unit), docker (build, compose, smoke, arm64, release), update (lock; only on request).
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def arm64(session: nox.Session) -> None:
     run_docker(session, "pytest", "tests/smoke", "-m=arm64", report(session), *session.posargs)
 
 
-@nox.session(tags=["release"], default=False)
+@nox.session(tags=["docker"])
 def release(session: nox.Session) -> None:
     """Publish to real registries while everything breaks; ends with the list of faults. Arguments replace the defaults."""
     install(session, "test")

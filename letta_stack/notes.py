@@ -5,20 +5,18 @@ A report is pytest's own JUnit XML; ``tests/smoke/conftest.py`` adds the ``Facts
 
 from __future__ import annotations
 
-import re
 import xml.etree.ElementTree as ET
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from letta_stack import tags
+from letta_stack import oci, tags
 from letta_stack.errors import BadReference, BadReports, SmokeTestsFailed
 from letta_stack.paths import REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 TABLE = (
     "| topology | platform | engine | passed | failed | skipped | time |",
     "|---|---|---|--:|--:|--:|--:|",
@@ -62,7 +60,7 @@ def write(image: str, directory: str) -> str:
 def check_reference(image: str) -> str:
     """Return the full reference of an image named by digest: a tag may name another one tomorrow."""
     name, _, digest = image.partition("@")
-    if DIGEST.fullmatch(digest) is None:
+    if oci.DIGEST.fullmatch(digest) is None:
         message = f"--image {image!r} has no digest; give NAME@sha256:..., the digest is what `inv build --push` prints"
         raise BadReference(message)
     (target,) = tags.parse_targets((), [name])

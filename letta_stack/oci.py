@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import re
 import tarfile
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol, Self
@@ -30,6 +31,7 @@ IMAGE_TYPES = (
 MANIFEST_TYPES = (*INDEX_TYPES, *IMAGE_TYPES)
 # An attestation is listed beside the images, for a platform that nobody has.
 NO_PLATFORM = "unknown/unknown"
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def sha256(content: bytes) -> str:

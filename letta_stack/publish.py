@@ -26,7 +26,7 @@ from letta_stack import (
 )
 from letta_stack import version as letta_version
 from letta_stack.errors import BadReference, BadValue, BuilderUnfit, ContentBroken
-from letta_stack.oci import Layout
+from letta_stack.oci import DIGEST, Layout
 from letta_stack.paths import ROOT
 from letta_stack.pins import Pins
 from letta_stack.prepare import PLATFORMS
@@ -218,7 +218,7 @@ def check_builder(request: Request) -> None:
 
 def check_digest(text: str) -> str:
     """Return a well-formed digest."""
-    if re.fullmatch(r"sha256:[0-9a-f]{64}", text) is None:
+    if DIGEST.fullmatch(text) is None:
         message = f"--digest {text!r} is no digest; give sha256: and 64 hexadecimal digits"
         raise BadReference(message)
     return text

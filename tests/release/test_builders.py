@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from letta_stack import images, process
-from letta_stack.errors import CommandFailed, NotReproducible
+from letta_stack import boot, images, process
+from letta_stack.errors import CommandFailed, DoesNotStart, NotReproducible
+from letta_stack.oci import Layout
 from letta_stack.paths import ROOT
 from letta_stack.reproducible import check
 from letta_stack.wait import wait_until
@@ -129,6 +130,29 @@ def test_what_is_pulled_by_digest_starts(
         said = process.capture(["docker", "run", "--rm", f"--platform={platform}", reference])
 
     assert said == f"hello from {platform.removeprefix('linux/')}\n"
+
+
+def test_an_image_that_ends_at_its_start_is_not_released(builds: Builds) -> None:
+    with (
+        Layout(builds.path(VERSION)) as layout,
+        pytest.raises(DoesNotStart, match=r"ended at its start: hello from .*; nothing was pushed"),
+    ):
+        boot.health_version(layout, print)
+
+    assert not images.is_local(layout.image.root.digest)
+
+
+def test_an_image_for_other_machines_only_is_not_started(tmp_path: Path) -> None:
+    (foreign,) = set(tiny.PLATFORMS) - {images.native()}
+    context = tiny.write_context(tmp_path / "context")
+    path = tmp_path / "image.tar"
+    tiny.build(context, path, version=VERSION, platforms=(foreign,))
+    lines: list[str] = []
+
+    with Layout(path) as layout:
+        assert not boot.health_version(layout, lines.append)
+
+    assert lines == [f"not started before the push: built for {foreign}, this is {images.native()}"]
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from letta_stack import pins_check, process
+from letta_stack import oci, pins_check, process
 from letta_stack.errors import PinsNotReached
 from letta_stack.pins import Pins
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 60.0
 OTELCOL_CHECKSUMS = "opentelemetry-collector-releases_otelcol-contrib_checksums.txt"
-DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 CHECKSUM_LINE = re.compile(r"(?P<sha256>[0-9a-f]{64}) [ *](?P<name>\S+)")
 
 
@@ -82,7 +81,7 @@ def resolve_image(reference: str) -> str:
     tag = reference.partition("@")[0]
     command = ["docker", "buildx", "imagetools", "inspect", "--format", "{{json .Manifest}}", tag]
     answer = process.probe(command, timeout=ANSWER_SECONDS)
-    digest = DIGEST.search(answer.stdout)
+    digest = oci.DIGEST.search(answer.stdout)
     if not answer.ok or digest is None:
         reason = next(reversed(answer.stderr.strip().splitlines()), "no digest in the answer")
         raise LookupError(reason)

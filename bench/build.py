@@ -5,7 +5,7 @@
 Cold: no layer cache, package downloads cached (neither side can clear the engine's download caches alone). Unchanged: the
 same command again. Edit: after one line of Letta's source has changed. Ours leaves the collector's stages cached in all
 of them, because upstream's does not compile it. The second architecture is cross-built by ours and emulated by
-upstream's, which takes half an hour: ``--one-architecture`` leaves it out.
+upstream's, which takes a quarter of an hour: ``--one-architecture`` leaves it out.
 """
 
 from __future__ import annotations

@@ -204,7 +204,11 @@ with-ca uv sync "$@" --no-build-isolation-package demjson3
 rm /opt/letta/venv/bin/magika
 # Two packages install this command, and which of them comes last is chance: no two builds would be the same.
 rm /opt/letta/venv/bin/llama-parse
-clamp-times /opt
+# Made where its scripts say that it is, kept where the image takes it from.
+mkdir -p /rootfs/opt
+mv /opt/letta /rootfs/opt/
+ln -s /rootfs/opt/letta /opt/letta
+clamp-times /rootfs
 SH
 
 FROM lock AS dependencies-amd64
@@ -241,7 +245,7 @@ COPY --from=letta-source /alembic /rootfs/opt/letta/alembic
 # Which modules: found by importing the server once, natively, as its start does. The lists are the same for every
 # architecture.
 FROM dependencies-${BUILDARCH} AS imports
-COPY --from=letta /rootfs /
+COPY --from=letta /rootfs /rootfs
 # The cache makes that fast when only Letta's source has changed.
 RUN --network=none --mount=type=cache,id=pyc,target=/root/.cache/pyc \
     --mount=type=bind,source=rootfs/opt/letta-stack,target=/opt/letta-stack \
@@ -291,13 +295,13 @@ PYTHON
 # each import: the sources cannot change under it.
 COPY --chmod=755 <<'SH' /usr/local/bin/write-bytecode
 #!/bin/sh
-# write-bytecode LIST [ROOT]: compile the files of a list that are there, as far as they are under ROOT.
+# write-bytecode LIST: compile the files of a list that are under /rootfs.
 set -eu
 while read -r file; do
-    [ ! -f "${2:-}$file" ] || echo "${2:-}$file"
+    [ ! -f "/rootfs$file" ] || echo "/rootfs$file"
 done <"$1" >/tmp/there
 PYTHONDONTWRITEBYTECODE='' python3.11 -m compileall -q -j 2 --invalidation-mode unchecked-hash \
-    ${2:+-s "$2" -p /} -i /tmp/there
+    -s /rootfs -p / -i /tmp/there
 SH
 
 FROM dependencies-${TARGETARCH} AS dependencies
@@ -306,11 +310,10 @@ COPY --from=imports /imports/dependencies /imports/stdlib /imports/
 RUN --mount=type=bind,from=system,source=/rootfs,target=/system <<'SH'
 set -eux
 write-bytecode /imports/dependencies
-mkdir /rootfs
 sed 's,^/,,' /imports/stdlib | tar --create --directory /system --files-from - | tar --extract --directory /rootfs
-write-bytecode /imports/stdlib /rootfs
-find /rootfs -name '*.py' -delete
-clamp-times /opt /rootfs
+write-bytecode /imports/stdlib
+find /rootfs/usr/lib/python3.11 -name '*.py' -delete
+clamp-times /rootfs
 SH
 
 FROM letta AS server
@@ -318,9 +321,9 @@ COPY --from=imports /usr/local/bin/write-bytecode /usr/local/bin/
 COPY --from=imports /imports/letta /imports/
 RUN <<'SH'
 set -eux
-write-bytecode /imports/letta /rootfs
+write-bytecode /imports/letta
 find /rootfs/opt/letta/alembic -name '*.py' | sed 's,^/rootfs,,' >/imports/alembic
-write-bytecode /imports/alembic /rootfs
+write-bytecode /imports/alembic
 # A source tree's modes are those of somebody's umask.
 chmod -R u=rwX,go=rX /rootfs
 clamp-times /rootfs
@@ -338,14 +341,13 @@ RUN chmod -R u=rwX,go=rX /rootfs && clamp-times /rootfs
 FROM builder AS base-files
 RUN --mount=type=bind,from=base,target=/base cp -a /base /rootfs && clamp-times /rootfs
 
-# From scratch, not from base: a base's volumes and entry point cannot be taken back. Directories are copied over ones that
-# exist, so that no COPY makes one with the time of this build.
+# From scratch, not from base: a base's volumes and entry point cannot be taken back. Always onto `/`: any other directory
+# that a COPY writes into gets the time of this build.
 FROM scratch AS runtime
 COPY --from=base-files /rootfs /
 COPY --from=system /rootfs /
 COPY --from=node /rootfs /
 COPY --from=otelcol /rootfs /
-COPY --from=dependencies /opt /opt
 COPY --from=dependencies /rootfs /
 COPY --from=server /rootfs /
 COPY --from=files /rootfs /

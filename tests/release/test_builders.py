@@ -93,14 +93,15 @@ def test_two_builds_without_cache_are_the_same(builder: str, tmp_path: Path) -> 
 
 def test_two_builds_that_differ_name_the_layer_and_the_file(tmp_path: Path) -> None:
     context = tmp_path / "context"
-    payloads = iter((b"one", b"two"))
+    # Not of one length: BuildKit takes a file of the same name, size and time for the one that it has.
+    payloads = iter((b"one", b"three"))
 
     def build(path: Path) -> None:
         tiny.write_context(context, next(payloads))
         tiny.build(context, path, version=VERSION)
 
     with pytest.raises(
-        NotReproducible, match=r"linux/amd64: layer 2 \(COPY payload .*/payload: content"
+        NotReproducible, match=r"linux/amd64: layer 2 \(COPY payload .*/payload: size, content"
     ):
         check(build, needed_bytes=0, say=print)
 

@@ -20,7 +20,6 @@ import pytest
 
 from letta_stack import build, images, process
 from letta_stack.errors import ImageUnavailable
-from letta_stack.paths import ROOT
 from letta_stack.pins import Pins
 from letta_stack.wait import wait_until
 from tests.release import lab
@@ -38,24 +37,7 @@ ENGINE_SECONDS = 60.0
 def mirror(ca: Path | None) -> Iterator[int]:
     """A registry that has the pinned names, except for one; its process."""
     equivalents = images.ensure(SERVED, source="debian", ca=ca)
-    registry = "letta-stack/test-registry"
-    context = ROOT / "images"
-    base = f"--build-arg=DEBIAN_IMAGE={equivalents['DEBIAN_IMAGE']}"
-    dockerfile = str(context / "registry" / "Dockerfile")
-    process.run(
-        [
-            "docker",
-            "buildx",
-            "build",
-            "--load",
-            base,
-            f"--tag={registry}",
-            "--file",
-            dockerfile,
-            str(context),
-        ]
-    )
-    with lab.registry_container(registry) as host:
+    with lab.registry_container(lab.registry_image()) as host:
         for pin, reference in equivalents.items():
             name = PINS[pin] if "/" in PINS[pin] else f"library/{PINS[pin]}"
             served = f"{host}/{name}"
@@ -64,9 +46,8 @@ def mirror(ca: Path | None) -> Iterator[int]:
                 process.run(["docker", "push", "--quiet", served])
             finally:
                 process.run(["docker", "image", "rm", served])
-        port = host.rpartition(":")[2]
-        container = process.capture(["docker", "ps", "--quiet", f"--filter=publish={port}"]).strip()
-        yield int(process.capture(["docker", "inspect", "--format={{.State.Pid}}", container]))
+        question = ["docker", "inspect", "--format={{.State.Pid}}", lab.container_of(host)]
+        yield int(process.capture(question))
 
 
 @pytest.fixture(scope="module")

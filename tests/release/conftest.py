@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from letta_stack import process
 from letta_stack.paths import ROOT
 from tests.release import lab
 
@@ -68,15 +67,7 @@ def ledger(pytestconfig: pytest.Config) -> Ledger:
 
 @pytest.fixture(scope="session")
 def registry_image() -> str:
-    tag = "letta-stack/test-registry"
-    context = ROOT / "images"
-    process.run(
-        [
-            *("docker", "build", "--quiet", "--tag", tag, *lab.base_images("DEBIAN_IMAGE")),
-            *("--file", str(context / "registry" / "Dockerfile"), str(context)),
-        ]
-    )
-    return tag
+    return lab.registry_image()
 
 
 @pytest.fixture(scope="session")

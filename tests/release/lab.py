@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import requests
 
 from letta_stack import images, prepare, process, release, tags
+from letta_stack.paths import ROOT
 from letta_stack.registry import Patience
 from letta_stack.tags import Channel
 from letta_stack.wait import wait_until
@@ -36,6 +37,19 @@ ACCEPT = (
     "application/vnd.docker.distribution.manifest.list.v2+json, "
     "application/vnd.docker.distribution.manifest.v2+json"
 )
+
+
+def registry_image() -> str:
+    """Build the registry's image; return its name."""
+    name = "letta-stack/test-registry"
+    context = ROOT / "images"
+    process.run(
+        [
+            *("docker", "build", "--quiet", "--tag", name, *base_images("DEBIAN_IMAGE")),
+            *("--file", str(context / "registry" / "Dockerfile"), str(context)),
+        ]
+    )
+    return name
 
 
 @contextlib.contextmanager
@@ -86,11 +100,15 @@ def ca_file() -> Path | None:
     return prepare.find_ca("", os.environ)
 
 
-def execute(host: str, *command: str) -> None:
-    """Run a command inside the registry that publishes ``host``."""
+def container_of(host: str) -> str:
+    """Return the id of the container that publishes ``host``."""
     port = host.rpartition(":")[2]
-    container = process.capture(["docker", "ps", "--quiet", f"--filter=publish={port}"]).strip()
-    process.capture(["docker", "exec", container, *command])
+    return process.capture(["docker", "ps", "--quiet", f"--filter=publish={port}"]).strip()
+
+
+def execute(host: str, *command: str) -> str:
+    """Run a command inside the registry that publishes ``host``; return what it prints."""
+    return process.capture(["docker", "exec", container_of(host), *command])
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""How long a build takes, ours and upstream's, on the same base image and the same engine.
+"""How long a build takes and what a push of it moves, ours and upstream's, on the same base image and the same engine.
 
     python -m bench.build [--only ours|upstream] [--one-architecture] [--raw FILE]
 
@@ -6,11 +6,14 @@ Cold: no layer cache, package downloads cached (neither side can clear the engin
 same command again. Edit: after one line of Letta's source has changed. Ours leaves the collector's stages cached in all
 of them, because upstream's does not compile it. The second architecture is cross-built by ours and emulated by
 upstream's, which takes a quarter of an hour: ``--one-architecture`` leaves it out.
+
+Push: the first one to a new repository, the same again, and the one after the edit, in bytes that reach the registry.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import re
@@ -21,14 +24,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import upstream
+from bench import push, upstream
 from letta_stack import build, images, process
 from letta_stack.paths import ROOT
 from letta_stack.pins import Pins
 from letta_stack.prepare import PLATFORMS, find_ca
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 UPSTREAM_IMAGE = "letta-stack/bench-upstream"
 OURS_IMAGE = "letta-stack/bench-ours"
@@ -97,20 +100,25 @@ def edit(source: Path) -> None:
         file.write(f"# {time.time_ns()}\n")
 
 
-def three(command: list[str], cold: Sequence[str], source: Path) -> dict[str, float]:
-    """Measure cold, unchanged and edited builds of one kind."""
+def measure(
+    command: list[str], cold: Sequence[str], source: Path, push_revision: Callable[[int], float]
+) -> dict[str, float]:
+    """Measure cold, unchanged and edited builds of one kind, and what a push of each moves."""
     numbers = {
-        "cold": seconds([*command[:-1], *cold, command[-1]]),
-        "unchanged": seconds(command),
+        "cold (s)": seconds([*command[:-1], *cold, command[-1]]),
+        "unchanged (s)": seconds(command),
+        "push (MB)": push_revision(1),
+        "push unchanged (MB)": push_revision(1),
     }
     edit(source)
-    return numbers | {"edit": seconds(command)}
+    return numbers | {"edit (s)": seconds(command), "push edit (MB)": push_revision(2)}
 
 
 def print_table(numbers: dict[str, dict[str, float]]) -> None:
     """Print every number, and what it is of the number beside it."""
+    width = max(len(who) for who in numbers)
     for who, row in numbers.items():
-        print(f"{who:28}" + "".join(f"  {what} {value:6.1f} s" for what, value in row.items()))
+        print(f"{who:{width}}" + "".join(f"  {what} {value:.2f}" for what, value in row.items()))
     for one, other in (
         (OURS, UPSTREAM),
         (OURS + TWO, UPSTREAM + TWO),
@@ -132,24 +140,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ca = find_ca("", os.environ)
     numbers: dict[str, dict[str, float]] = {}
     builds = {"": (images.native(),)} | ({} if options.one_architecture else {TWO: PLATFORMS})
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, push.registry() as host:
         work = Path(temporary)
         pristine = unpack_sdist(work / "pristine", ca)
         for change in upstream.replacements(uv_version=Pins.load()["UV_VERSION"]):
             print(f"replaced in upstream's Dockerfile: {change.what}", file=sys.stderr)
         source = shutil.copytree(pristine, work / OURS)
         cold = (f"--no-cache-filter={stages_but_the_collector()}",)
-        output = ("--load", f"--tag={OURS_IMAGE}")
+        output = (images.into_engine(OURS_IMAGE),)
         for suffix, platforms in builds.items():
             command = argv(build.Request(platforms, ca=ca, letta_source=source), output)
             seconds(command)  # so that the collector is there, for upstream's as well
             if options.only != UPSTREAM:
-                numbers[OURS + suffix] = three(command, cold, source)
+                release = functools.partial(push.ours, host, source, platforms)
+                numbers[OURS + suffix] = measure(command, cold, source, release)
         if options.only != OURS:
             source = shutil.copytree(pristine, work / UPSTREAM)
             for suffix, platforms in builds.items():
                 command = upstream_argv(source, work, ca, platforms)
-                numbers[UPSTREAM + suffix] = three(command, ("--no-cache",), source)
+                release = functools.partial(push.upstream, host, UPSTREAM_IMAGE, platforms)
+                numbers[UPSTREAM + suffix] = measure(command, ("--no-cache",), source, release)
     print_table(numbers)
     if options.raw:
         options.raw.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")

@@ -23,7 +23,7 @@ def seconds(flag: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise BadValue(f"{flag} {text!r} is not a number of seconds above 0")
+        raise BadValue(f"{flag} {text!r} is not a number of seconds above 0; give one such as 60")
     return value
 
 
@@ -37,7 +37,7 @@ def status_code(flag: str, text: str) -> int:
 def count(flag: str, text: str) -> int:
     """Read a number of things, zero included."""
     if not text.isascii() or not text.isdigit():
-        raise BadValue(f"{flag} {text!r} is not a whole number")
+        raise BadValue(f"{flag} {text!r} is not a whole number; give one such as 2")
     return int(text)
 
 

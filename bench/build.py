@@ -2,8 +2,8 @@
 
     python -m bench.build [--only ours|upstream] [--one-architecture] [--raw FILE]
 
-Cold: no layer cache, package downloads cached (neither side can clear the engine's download caches alone). Unchanged: the
-same command again. Edit: after one line of Letta's source has changed. Ours leaves the collector's stages cached in all
+Cold: no layer cache, and no download cache, which BuildKit empties for every stage that it builds anew. Unchanged: the same
+command again. Edit: after one line of Letta's source has changed. Ours leaves the collector's stages cached in all
 of them, because upstream's does not compile it. The second architecture is cross-built by ours and emulated by
 upstream's, which takes a quarter of an hour: ``--one-architecture`` leaves it out.
 

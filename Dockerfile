@@ -171,14 +171,13 @@ SH
 FROM scratch AS letta-source
 COPY --from=letta-sdist /letta /
 
-# The dependencies of each architecture, apart from Letta's own source. Constant stages, not parameters: the native one is
-# also what imports.txt is made with, and BuildKit then builds it once.
+# The dependencies, apart from Letta's own source.
 FROM tools AS lock
 WORKDIR /src
 COPY --from=letta-source /pyproject.toml /uv.lock ./
 COPY --chmod=755 <<'SH' /usr/local/bin/sync-dependencies
 #!/bin/sh
-# sync-dependencies PLATFORM: install what Letta's own lock file says, by its hashes, for a platform of uv's naming.
+# sync-dependencies ARCHITECTURE: install what Letta's own lock file says, by its hashes.
 #
 # Extras: postgres and redis (the stores), server (uvicorn, fastapi), bedrock (a model provider like the others, which
 # are all dependencies). Left out: pinecone, modal, e2b and the external tools, which are services of others that this
@@ -191,7 +190,12 @@ COPY --chmod=755 <<'SH' /usr/local/bin/sync-dependencies
 #   temporalio             workflows of the hosted service
 #   matplotlib             plots, and what only it needs: contourpy, cycler, fonttools, kiwisolver
 set -eux
-set -- --frozen --no-install-project --no-dev --python-platform "$1" \
+case $1 in
+    amd64) machine=x86_64 ;;
+    arm64) machine=aarch64 ;;
+    *) echo "no dependencies for architecture $1" >&2; exit 1 ;;
+esac
+set -- --frozen --no-install-project --no-dev --python-platform "$machine-manylinux_2_36" \
     --extra bedrock --extra postgres --extra redis --extra server \
     --no-install-package psycopg2 --no-install-package ruff --no-install-package ty --no-install-package faker \
     --no-install-package grpcio-tools --no-install-package temporalio --no-install-package matplotlib \
@@ -211,11 +215,21 @@ ln -s /rootfs/opt/letta /opt/letta
 clamp-times /rootfs
 SH
 
-FROM lock AS dependencies-amd64
-RUN --mount=type=secret,id=ca --mount=type=cache,id=uv,target=/root/.cache/uv sync-dependencies x86_64-manylinux_2_36
+FROM lock AS dependencies-native
+ARG BUILDARCH
+RUN --mount=type=secret,id=ca --mount=type=cache,id=uv,target=/root/.cache/uv sync-dependencies "$BUILDARCH"
 
-FROM lock AS dependencies-arm64
-RUN --mount=type=secret,id=ca --mount=type=cache,id=uv,target=/root/.cache/uv sync-dependencies aarch64-manylinux_2_36
+# After the native ones, which `imports` waits for: that leaves a processor idle, and the packages without machine code are
+# in the cache by then.
+FROM lock AS dependencies-foreign
+ARG TARGETARCH
+RUN --mount=type=secret,id=ca --mount=type=cache,id=uv,target=/root/.cache/uv \
+    --mount=type=bind,from=dependencies-native,source=/rootfs,target=/native sync-dependencies "$TARGETARCH"
+
+FROM dependencies-native AS dependencies-amd64-on-amd64
+FROM dependencies-native AS dependencies-arm64-on-arm64
+FROM dependencies-foreign AS dependencies-amd64-on-arm64
+FROM dependencies-foreign AS dependencies-arm64-on-amd64
 
 # Letta itself: what its wheel installs, and the migrations, which the wheel does not have.
 FROM tools AS letta
@@ -244,7 +258,7 @@ COPY --from=letta-source /alembic /rootfs/opt/letta/alembic
 
 # Which modules: found by importing the server once, natively, as its start does. The lists are the same for every
 # architecture.
-FROM dependencies-${BUILDARCH} AS imports
+FROM dependencies-native AS imports
 COPY --from=letta /rootfs /rootfs
 # The cache makes that fast when only Letta's source has changed.
 RUN --network=none --mount=type=cache,id=pyc,target=/root/.cache/pyc \
@@ -304,7 +318,7 @@ PYTHONDONTWRITEBYTECODE='' python3.11 -m compileall -q -j 2 --invalidation-mode 
     -s /rootfs -p / -i /tmp/there
 SH
 
-FROM dependencies-${TARGETARCH} AS dependencies
+FROM dependencies-${TARGETARCH}-on-${BUILDARCH} AS dependencies
 COPY --from=imports /usr/local/bin/write-bytecode /usr/local/bin/
 COPY --from=imports /imports/dependencies /imports/stdlib /imports/
 RUN --mount=type=bind,from=system,source=/rootfs,target=/system <<'SH'

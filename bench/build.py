@@ -101,9 +101,15 @@ def edit(source: Path) -> None:
 
 
 def measure(
-    command: list[str], cold: Sequence[str], source: Path, push_revision: Callable[[int], float]
+    image: str,
+    command: list[str],
+    cold: Sequence[str],
+    source: Path,
+    push_revision: Callable[[int], float],
 ) -> dict[str, float]:
     """Measure cold, unchanged and edited builds of one kind, and what a push of each moves."""
+    # An engine that has the layers of a build before would not unpack the same ones again.
+    process.probe(["docker", "image", "rm", "--force", image])
     numbers = {
         "cold (s)": seconds([*command[:-1], *cold, command[-1]]),
         "unchanged (s)": seconds(command),
@@ -153,13 +159,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             seconds(command)  # so that the collector is there, for upstream's as well
             if options.only != UPSTREAM:
                 release = functools.partial(push.ours, host, source, platforms)
-                numbers[OURS + suffix] = measure(command, cold, source, release)
+                numbers[OURS + suffix] = measure(OURS_IMAGE, command, cold, source, release)
         if options.only != OURS:
             source = shutil.copytree(pristine, work / UPSTREAM)
             for suffix, platforms in builds.items():
                 command = upstream_argv(source, work, ca, platforms)
                 release = functools.partial(push.upstream, host, UPSTREAM_IMAGE, platforms)
-                numbers[UPSTREAM + suffix] = measure(command, ("--no-cache",), source, release)
+                numbers[UPSTREAM + suffix] = measure(
+                    UPSTREAM_IMAGE, command, ("--no-cache",), source, release
+                )
     print_table(numbers)
     if options.raw:
         options.raw.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")

@@ -273,7 +273,7 @@ os.makedirs("/tmp/home")
 os.chdir("/tmp/home")
 sys.path.append("/opt/letta-stack")
 for name in (
-    "letta_start.app",
+    "entrypoint.app",
     "letta.main",
     # What is imported when the server starts or migrates, not before.
     "alembic.command",

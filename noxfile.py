@@ -14,10 +14,11 @@ import nox
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))  # nox's own environment does not have the package
 
-from letta_stack import engine, process  # noqa: E402 - needs the line above
-from letta_stack.paths import REPORTS  # noqa: E402 - needs the line above
-from letta_stack.pins import Pins  # noqa: E402 - needs the line above
-from letta_stack.topology import TOPOLOGIES  # noqa: E402 - needs the line above
+from letta_stack.base import process  # noqa: E402 - needs the line above
+from letta_stack.base.paths import REPORTS  # noqa: E402 - needs the line above
+from letta_stack.engine import inspect  # noqa: E402 - needs the line above
+from letta_stack.pins.file import Pins  # noqa: E402 - needs the line above
+from letta_stack.topology.catalogue import TOPOLOGIES  # noqa: E402 - needs the line above
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -64,7 +65,7 @@ def run_docker(session: nox.Session, *command: str) -> None:
 def report(session: nox.Session) -> str:
     """Return the option that leaves a report for `inv notes`: smoke-dev-amd64.xml."""
     name = "-".join(re.findall(r"\w+", session.name))
-    return f"--junit-xml={REPORTS / f'{name}-{engine.native_architecture()}.xml'}"
+    return f"--junit-xml={REPORTS / f'{name}-{inspect.native_architecture()}.xml'}"
 
 
 @nox.session(tags=["fast"])

@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import push, upstream
-from letta_stack import build, images, process
-from letta_stack.paths import ROOT
-from letta_stack.pins import Pins
-from letta_stack.prepare import PLATFORMS, find_ca
+from letta_stack.base import process
+from letta_stack.base.paths import ROOT
+from letta_stack.image import server, third_party
+from letta_stack.image.sources import PLATFORMS, find_ca
+from letta_stack.pins.file import Pins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,19 +50,19 @@ def stages_but_the_collector() -> str:
 
 def unpack_sdist(directory: Path, ca: Path | None) -> Path:
     """Export the verified source from our own build stage."""
-    request = build.Request((images.native(),), ca=ca)
+    request = server.Request((third_party.native(),), ca=ca)
     command = argv(request, ("--target=letta-source", f"--output=type=local,dest={directory}"))
     process.capture([*command[:-1], "--quiet", command[-1]])
     return directory
 
 
-def argv(request: build.Request, output: Sequence[str]) -> list[str]:
+def argv(request: server.Request, output: Sequence[str]) -> list[str]:
     """Return our build's command, its base images made."""
-    otelcol = build.choose_otelcol(request.otelcol)
-    pins = (*build.BASES, build.GO) if otelcol == "build" else build.BASES
-    plan = images.choose(pins, source=request.images, platforms=request.platforms)
-    images.make(plan, ca=request.ca)
-    return build.argv(request, plan.references, otelcol=otelcol, labels={}, output=output)
+    otelcol = server.choose_otelcol(request.otelcol)
+    pins = (*server.BASES, server.GO) if otelcol == "build" else server.BASES
+    plan = third_party.choose(pins, source=request.images, platforms=request.platforms)
+    third_party.make(plan, ca=request.ca)
+    return server.argv(request, plan.references, otelcol=otelcol, labels={}, output=output)
 
 
 def upstream_argv(
@@ -72,15 +73,15 @@ def upstream_argv(
     changes = upstream.replacements(uv_version=Pins.load()["UV_VERSION"])
     text = (source / "Dockerfile").read_text(encoding="utf-8")
     dockerfile.write_text(upstream.adapt(text, changes), encoding="utf-8")
-    base = images.choose(("POSTGRES_IMAGE",), source="auto", platforms=platforms)
-    images.make(base, ca=ca)
+    base = third_party.choose(("POSTGRES_IMAGE",), source="auto", platforms=platforms)
+    third_party.make(base, ca=ca)
     return [
         *("docker", "buildx", "build", "--provenance=false", "--load", f"--tag={UPSTREAM_IMAGE}"),
         f"--file={dockerfile}",
         f"--build-arg=POSTGRES_IMAGE={base.references['POSTGRES_IMAGE']}",
         f"--platform={','.join(platforms)}",
         f"--build-context=ours=docker-image://{OURS_IMAGE}",
-        *images.ca_secret(ca),
+        *third_party.ca_secret(ca),
         str(source),
     ]
 
@@ -145,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     ca = find_ca("", os.environ)
     numbers: dict[str, dict[str, float]] = {}
-    builds = {"": (images.native(),)} | ({} if options.one_architecture else {TWO: PLATFORMS})
+    builds = {"": (third_party.native(),)} | ({} if options.one_architecture else {TWO: PLATFORMS})
     with tempfile.TemporaryDirectory() as temporary, push.registry() as host:
         work = Path(temporary)
         pristine = unpack_sdist(work / "pristine", ca)
@@ -153,9 +154,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"replaced in upstream's Dockerfile: {change.what}", file=sys.stderr)
         source = shutil.copytree(pristine, work / OURS)
         cold = (f"--no-cache-filter={stages_but_the_collector()}",)
-        output = (images.into_engine(OURS_IMAGE),)
+        output = (third_party.into_engine(OURS_IMAGE),)
         for suffix, platforms in builds.items():
-            command = argv(build.Request(platforms, ca=ca, letta_source=source), output)
+            command = argv(server.Request(platforms, ca=ca, letta_source=source), output)
             seconds(command)  # so that the collector is there, for upstream's as well
             if options.only != UPSTREAM:
                 release = functools.partial(push.ours, host, source, platforms)

@@ -10,8 +10,8 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING
 
-from letta_stack import process
-from letta_stack.paths import ROOT
+from letta_stack.base import process
+from letta_stack.base.paths import ROOT
 from tests.release import lab
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from letta_stack import http_wait, process
+from letta_stack.base import http_wait, process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from letta_stack import prepare
-from letta_stack.paths import ROOT
+from letta_stack.base.paths import ROOT
+from letta_stack.image import sources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,4 +25,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def ca() -> Path | None:
     """The CA that this machine's builds need, None with a normal network."""
-    return prepare.find_ca("", os.environ)
+    return sources.find_ca("", os.environ)

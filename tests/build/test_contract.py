@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from letta_stack import images, process
+from letta_stack.base import process
+from letta_stack.base.wait import wait_until
 from letta_stack.errors import CommandFailed
-from letta_stack.wait import wait_until
+from letta_stack.image import third_party
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +23,7 @@ START_SECONDS = 60.0
 @pytest.fixture(scope="module")
 def equivalents(ca: Path | None) -> Mapping[str, str]:
     pins = ["POSTGRES_IMAGE", "REDIS_IMAGE", "NGINX_IMAGE"]
-    return images.ensure(pins, source="debian", ca=ca)
+    return third_party.ensure(pins, source="debian", ca=ca)
 
 
 class Container:

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from letta_stack import build, images, process
+from letta_stack.base import process
+from letta_stack.base.wait import wait_until
 from letta_stack.errors import ImageUnavailable
-from letta_stack.pins import Pins
-from letta_stack.wait import wait_until
+from letta_stack.image import server, third_party
+from letta_stack.pins.file import Pins
 from tests.release import lab
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ ENGINE_SECONDS = 60.0
 @pytest.fixture(scope="module")
 def mirror(ca: Path | None) -> Iterator[int]:
     """A registry that has the pinned names, except for one; its process."""
-    equivalents = images.ensure(SERVED, source="debian", ca=ca)
+    equivalents = third_party.ensure(SERVED, source="debian", ca=ca)
     with lab.registry_container(lab.registry_image()) as host:
         for pin, reference in equivalents.items():
             name = PINS[pin] if "/" in PINS[pin] else f"library/{PINS[pin]}"
@@ -89,11 +90,11 @@ def engine(mirror: int) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def hub(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", engine)
-    images.unavailable.cache_clear()
+    third_party.unavailable.cache_clear()
 
 
 def test_hub_takes_the_pinned_names_from_the_registry() -> None:
-    found = images.ensure(SERVED, source="hub", ca=None)
+    found = third_party.ensure(SERVED, source="hub", ca=None)
 
     assert found == {pin: PINS[pin] for pin in SERVED}
     for command in ("postgres --version", "redis-server --version", "go version"):
@@ -105,7 +106,7 @@ def test_hub_takes_the_pinned_names_from_the_registry() -> None:
 
 
 def test_auto_takes_the_registry_when_it_answers() -> None:
-    plan = images.choose(SERVED, source="auto", platforms=(images.native(),))
+    plan = third_party.choose(SERVED, source="auto", platforms=(third_party.native(),))
 
     assert plan.references == {pin: PINS[pin] for pin in SERVED}
     assert plan.rebuilt == {}
@@ -114,7 +115,9 @@ def test_auto_takes_the_registry_when_it_answers() -> None:
 def test_auto_makes_only_what_the_registry_does_not_have(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    plan = images.choose([*SERVED, NOT_SERVED], source="auto", platforms=(images.native(),))
+    plan = third_party.choose(
+        [*SERVED, NOT_SERVED], source="auto", platforms=(third_party.native(),)
+    )
 
     assert list(plan.rebuilt) == [NOT_SERVED]
     assert plan.base == PINS["DEBIAN_IMAGE"]
@@ -123,21 +126,23 @@ def test_auto_makes_only_what_the_registry_does_not_have(
 
 def test_hub_names_the_image_that_the_registry_does_not_have() -> None:
     with pytest.raises(ImageUnavailable, match=f"cannot get {PINS[NOT_SERVED]} for linux/"):
-        images.ensure([*SERVED, NOT_SERVED], source="hub", ca=None)
+        third_party.ensure([*SERVED, NOT_SERVED], source="hub", ca=None)
 
 
 def test_the_dockerfile_builds_from_the_pinned_names() -> None:
-    request = build.Request((images.native(),), images="hub", otelcol="release")
-    references = images.choose(build.BASES, source="hub", platforms=request.platforms).references
+    request = server.Request((third_party.native(),), images="hub", otelcol="release")
+    references = third_party.choose(
+        server.BASES, source="hub", platforms=request.platforms
+    ).references
     name = "letta-stack/test-base"
 
     process.run(
-        build.argv(
+        server.argv(
             request,
             references,
             otelcol="release",
             labels={},
-            output=["--target=base", images.into_engine(name)],
+            output=["--target=base", third_party.into_engine(name)],
         )
     )
 

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from letta_stack import images, process
-from letta_stack.paths import ROOT
-from letta_stack.pins import Pins
+from letta_stack.base import process
+from letta_stack.base.paths import ROOT
+from letta_stack.image import third_party
+from letta_stack.pins.file import Pins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from letta_stack.process import Completed
+    from letta_stack.base.process import Completed
 
 VERSION = Pins.load()["OTELCOL_VERSION"]
 CHECKSUMS = "opentelemetry-collector-releases_otelcol-contrib_checksums.txt"
@@ -76,7 +77,7 @@ class Server:
 
 @pytest.fixture(scope="session")
 def base(ca: Path | None) -> str:
-    return images.ensure(["DEBIAN_IMAGE"], source="auto", ca=ca)["DEBIAN_IMAGE"]
+    return third_party.ensure(["DEBIAN_IMAGE"], source="auto", ca=ca)["DEBIAN_IMAGE"]
 
 
 @pytest.fixture

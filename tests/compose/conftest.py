@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from letta_stack.compose import Stack
-from letta_stack.topology import TOPOLOGIES
+from letta_stack.topology.catalogue import TOPOLOGIES
+from letta_stack.topology.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from letta_stack.topology import Topology
+    from letta_stack.topology.model import Topology
 
 Rendered = dict[str, Any]
 
@@ -26,7 +26,7 @@ def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def render() -> Callable[..., Rendered]:
     def render(env: str, **variables: str) -> Rendered:
-        return Stack.of(env).with_variables(variables).config()
+        return Project.of(env).with_variables(variables).runner.config()
 
     return render
 

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from letta_stack.paths import ROOT
-from letta_stack.pins import Pins
-from letta_stack.topology import SERVER
+from letta_stack.base.paths import ROOT
+from letta_stack.pins.file import Pins
+from letta_stack.topology.catalogue import SERVER
 
 if TYPE_CHECKING:
-    from letta_stack.topology import Topology
+    from letta_stack.topology.model import Topology
 
 Render = Callable[..., dict[str, Any]]
 PINS = Pins.load()
@@ -19,7 +19,7 @@ PINS = Pins.load()
 def test_a_topology_has_the_services_that_its_entry_says(
     topology: Topology, render: Render
 ) -> None:
-    assert set(topology.services) == set(render(topology.name)["services"])
+    assert set(topology.names) == set(render(topology.name)["services"])
 
 
 def test_only_the_named_service_is_published_and_only_on_this_machine(
@@ -121,14 +121,12 @@ def test_dev_logs_verbosely_and_single_does_not(render: Render) -> None:
 
 def test_no_fragment_is_listed_twice_and_none_is_forgotten() -> None:
     listed: set[str] = set()
-    for entry in [*ROOT.glob("*compose.yaml"), ROOT / "compose/single.yaml"]:
+    for entry in [*ROOT.glob("*compose.yaml"), *ROOT.glob("compose/*.yaml")]:
         (include,) = yaml.safe_load(entry.read_text())["include"]
         paths = [str((entry.parent / path).resolve()) for path in include["path"]]
         assert len(set(paths)) == len(paths), entry
         listed |= set(paths)
-    fragments = {str(path) for path in ROOT.glob("compose/*.yaml")}
+    fragments = {str(path) for path in ROOT.glob("compose/services/*.yaml")}
 
-    assert fragments - listed == {
-        str(ROOT / "compose/base.yaml"),
-        str(ROOT / "compose/single.yaml"),
-    }
+    # base.yaml is extended, not listed.
+    assert fragments - listed == {str(ROOT / "compose/services/base.yaml")}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from letta_stack.paths import ROOT
+from letta_stack.base.paths import ROOT
 from tests.release import lab
 
 if TYPE_CHECKING:

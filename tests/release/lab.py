@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from letta_stack import images, prepare, process, release, tags
-from letta_stack.paths import ROOT
-from letta_stack.registry import Patience
-from letta_stack.tags import Channel
-from letta_stack.wait import wait_until
+from letta_stack.base import process
+from letta_stack.base.paths import ROOT
+from letta_stack.base.wait import wait_until
+from letta_stack.image import sources, third_party
+from letta_stack.registry import reference
+from letta_stack.registry.repository import Patience
+from letta_stack.release import tags
+from letta_stack.release.publisher import Publisher, Wanted
+from letta_stack.release.tags import Channel
 from tests.release import tiny
 
 if TYPE_CHECKING:
@@ -91,13 +95,13 @@ def registry_container(
 
 def base_images(*pins: str) -> list[str]:
     """Return the build arguments that name third-party images, which are made or pulled if need be."""
-    found = images.ensure(pins, source="auto", ca=ca_file())
+    found = third_party.ensure(pins, source="auto", ca=ca_file())
     return [f"--build-arg={pin}={found[pin]}" for pin in pins]
 
 
 def ca_file() -> Path | None:
     """Return the CA that this machine's builds need, None if it is one with a normal network."""
-    return prepare.find_ca("", os.environ)
+    return sources.find_ca("", os.environ)
 
 
 def container_of(host: str) -> str:
@@ -136,9 +140,9 @@ def wanted(
     channel: Channel = Channel.RELEASE,
     platforms: tuple[str, ...] = tiny.PLATFORMS,
     allow_older: bool = False,
-) -> release.Wanted:
+) -> Wanted:
     """Return a wish for the tiny image."""
-    return release.Wanted(
+    return Wanted(
         channel=channel,
         release=tags.parse_release(version),
         commit=tiny.COMMIT,
@@ -157,11 +161,11 @@ def publisher(
     say: Callable[[str], None] = print,
     patience: Patience = QUICK,
     ca: Path | None = None,
-    wish: release.Wanted | None = None,
-) -> release.Publisher:
+    wish: Wanted | None = None,
+) -> Publisher:
     """Return what ``inv build --push`` makes of its flags."""
-    targets = tags.parse_targets([hosts] if isinstance(hosts, str) else hosts, [repository])
-    return release.Publisher(wish or wanted(version), targets, say, ca=ca, patience=patience)
+    targets = reference.parse_targets([hosts] if isinstance(hosts, str) else hosts, [repository])
+    return Publisher(wish or wanted(version), targets, say, ca=ca, patience=patience)
 
 
 def push(
@@ -173,7 +177,7 @@ def push(
     say: Callable[[str], None] = print,
     patience: Patience = QUICK,
     ca: Path | None = None,
-    wish: release.Wanted | None = None,
+    wish: Wanted | None = None,
 ) -> str:
     """Push a layout as ``inv build --push`` does after its build; return the digest."""
     one = publisher(hosts, repository, version, say=say, patience=patience, ca=ca, wish=wish)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from letta_stack import boot, images, process
+from letta_stack.base import process
+from letta_stack.base.paths import ROOT
+from letta_stack.base.wait import wait_until
 from letta_stack.errors import CommandFailed, DoesNotStart, NotReproducible
-from letta_stack.oci import Layout
-from letta_stack.paths import ROOT
-from letta_stack.reproducible import check
-from letta_stack.wait import wait_until
+from letta_stack.image import third_party
+from letta_stack.registry.oci import Layout
+from letta_stack.release import trial_start
+from letta_stack.release.reproducible import check
 from tests.release import lab, tiny
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def remote_builder() -> Iterator[str]:
     context = ROOT / "tests" / "release" / "buildkit"
     process.run(
         [
-            *("docker", "build", "--quiet", "--tag", tag, *images.ca_secret(lab.ca_file())),
+            *("docker", "build", "--quiet", "--tag", tag, *third_party.ca_secret(lab.ca_file())),
             *lab.base_images("DEBIAN_IMAGE", "GOLANG_IMAGE"),
             *(f"--build-context=images={ROOT / 'images'}", str(context)),
         ]
@@ -138,22 +140,24 @@ def test_an_image_that_ends_at_its_start_is_not_released(builds: Builds) -> None
         Layout(builds.path(VERSION)) as layout,
         pytest.raises(DoesNotStart, match=r"ended at its start: hello from .*; nothing was pushed"),
     ):
-        boot.health_version(layout, print)
+        trial_start.health_version(layout, print)
 
-    assert not images.is_local(layout.image.root.digest)
+    assert not third_party.is_local(layout.image.root.digest)
 
 
 def test_an_image_for_other_machines_only_is_not_started(tmp_path: Path) -> None:
-    (foreign,) = set(tiny.PLATFORMS) - {images.native()}
+    (foreign,) = set(tiny.PLATFORMS) - {third_party.native()}
     context = tiny.write_context(tmp_path / "context")
     path = tmp_path / "image.tar"
     tiny.build(context, path, version=VERSION, platforms=(foreign,))
     lines: list[str] = []
 
     with Layout(path) as layout:
-        assert not boot.health_version(layout, lines.append)
+        assert not trial_start.health_version(layout, lines.append)
 
-    assert lines == [f"not started before the push: built for {foreign}, this is {images.native()}"]
+    assert lines == [
+        f"not started before the push: built for {foreign}, this is {third_party.native()}"
+    ]
 
 
 @contextlib.contextmanager

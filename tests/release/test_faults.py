@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from letta_stack.base.paths import ROOT
 from letta_stack.errors import (
     InterruptedByUser,
     RegistryUnreachable,
     ReleaseIncomplete,
     TagTaken,
 )
-from letta_stack.paths import ROOT
 from tests.release import lab
 from tests.release.fault_proxy import Fault, FaultProxy, Seen
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from letta_stack import process, tags
+from letta_stack.base import process
 from letta_stack.errors import (
     LettaStackError,
     OlderThanLatest,
@@ -23,10 +23,11 @@ from letta_stack.errors import (
     RegistryUnreachable,
     TagTaken,
 )
-from letta_stack.oci import Layout
-from letta_stack.registry import Registry
-from letta_stack.release import send
-from letta_stack.tags import Channel
+from letta_stack.registry import reference
+from letta_stack.registry.oci import Layout
+from letta_stack.registry.repository import Registry
+from letta_stack.release.publisher import send
+from letta_stack.release.tags import Channel
 from tests.release import lab, tiny
 from tests.release.fault_proxy import FaultProxy
 from tests.release.token_server import TokenServer
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from letta_stack.release import Wanted
+    from letta_stack.release.publisher import Wanted
     from tests.release.lab import Builds
 
 USER, PASSWORD = "letta", "not-a-secret"
@@ -234,7 +235,7 @@ def test_a_full_registry_ends_without_tags_and_with_room_the_push_completes(
 
 def test_nobody_listens() -> None:
     with (
-        Registry(tags.Target("127.0.0.1:9", "letta/letta"), patience=lab.QUICK) as registry,
+        Registry(reference.Target("127.0.0.1:9", "letta/letta"), patience=lab.QUICK) as registry,
         pytest.raises(RegistryUnreachable, match="Connection refused"),
     ):
         registry.tags()
@@ -349,7 +350,7 @@ def test_platforms_that_were_built_apart_become_one_release(
         digests.append(one.upload(functools.partial(lab.copy, layout), needed_bytes=0))
     assert lab.tags_of(registry, repository) == {}
 
-    (target,) = tags.parse_targets([registry], [repository])
+    (target,) = reference.parse_targets([registry], [repository])
     with Registry(target) as source:
         digest = lab.publisher(registry, repository, VERSION).promote(source, digests)
 
@@ -362,7 +363,7 @@ def test_a_release_is_copied_to_another_repository_by_its_digest(
 ) -> None:
     digest = lab.push(registry, repository, VERSION, builds.path(VERSION))
 
-    (target,) = tags.parse_targets([registry], [repository])
+    (target,) = reference.parse_targets([registry], [repository])
     with Registry(target) as source:
         copied = lab.publisher(registry, f"{repository}-copy", VERSION).promote(source, [digest])
 
@@ -375,7 +376,7 @@ def test_a_release_that_was_interrupted_before_its_floating_tags_is_completed_wi
     registry: str, repository: str, builds: Builds
 ) -> None:
     digest = lab.push(registry, repository, VERSION, builds.path(VERSION))
-    (target,) = tags.parse_targets([registry], [f"{repository}-interrupted"])
+    (target,) = reference.parse_targets([registry], [f"{repository}-interrupted"])
     with Registry(target) as interrupted, Layout(builds.path(VERSION)) as layout:
         send(interrupted, layout.image)
         interrupted.put_manifest(VERSION, layout.image.root)

@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from letta_stack import build, checkout, images, process, tags
-from letta_stack.build import Request
-from letta_stack.oci import Layout
-from letta_stack.paths import ROOT
-from letta_stack.pins import Pins
-from letta_stack.publish import output_options
-from letta_stack.registry import Registry
-from letta_stack.topology import HEALTH_PATH
-from letta_stack.version import agree, parse
-from letta_stack.wait import wait_until
+from letta_stack.base import git, process
+from letta_stack.base.paths import ROOT
+from letta_stack.base.wait import wait_until
+from letta_stack.image import server, third_party
+from letta_stack.image.server import Request
+from letta_stack.image.version import agree, parse
+from letta_stack.pins.file import Pins
+from letta_stack.registry import reference
+from letta_stack.registry.oci import Layout
+from letta_stack.registry.repository import Registry
+from letta_stack.release.push import output_options
+from letta_stack.topology.catalogue import HEALTH_PATH
 from tests.release import lab
 from tests.release.fault_proxy import FaultProxy
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from letta_stack.oci import Image
+    from letta_stack.registry.oci import Image
 
 LETTA = Pins.load()["LETTA_VERSION"]
 REPOSITORY = "letta/letta"
@@ -85,10 +87,10 @@ def test_a_later_commit_has_the_same_layers_because_no_file_names_the_time_of_it
     registry: str, pushed: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "later.tar"
-    found = checkout.read(ROOT)
+    found = git.read(ROOT)
     later = replace(found, epoch=found.epoch + A_DAY)
-    build.run(Request(PLATFORMS, ca=lab.ca_file()), output_options(str(path), later), {})
-    (target,) = tags.parse_targets([registry], [REPOSITORY])
+    server.run(Request(PLATFORMS, ca=lab.ca_file()), output_options(str(path), later), {})
+    (target,) = reference.parse_targets([registry], [REPOSITORY])
 
     with Registry(target) as source, Layout(path) as layout:
         assert layers(source.verify(pushed)) == layers(layout.image)
@@ -136,7 +138,7 @@ def test_what_was_pulled_by_digest_is_healthy_and_says_its_version(
 
     found = wait_until(
         health,
-        timeout=START_SECONDS if platform == images.native() else EMULATED_START_SECONDS,
+        timeout=START_SECONDS if platform == third_party.native() else EMULATED_START_SECONDS,
         interval=0.5,
         describe=lambda: (
             process.probe(["docker", "logs", "--tail=30", f"{lab.RUN}-{platform[6:]}"]).stdout

@@ -6,7 +6,7 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
-from letta_stack import process
+from letta_stack.base import process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,11 +14,15 @@ import pytest
 import requests
 from python_on_whales import docker
 
-from letta_stack import engine, images, notes, prepare, process
-from letta_stack.compose import Stack
-from letta_stack.paths import ROOT
-from letta_stack.pins import Pins
-from letta_stack.topology import SERVER, TOPOLOGIES
+from letta_stack.base import process
+from letta_stack.base.paths import ROOT
+from letta_stack.engine import inspect
+from letta_stack.image import third_party
+from letta_stack.image.sources import Sources
+from letta_stack.pins.file import Pins
+from letta_stack.release import notes
+from letta_stack.topology.catalogue import SERVER, TOPOLOGIES
+from letta_stack.topology.project import Project
 from tests.smoke import harness
 from tests.smoke.harness import Server
 
@@ -101,7 +105,7 @@ def _subject(item: pytest.Item) -> str:
 
 
 def _platform(item: pytest.Item) -> str:
-    native = images.native()
+    native = third_party.native()
     if item.get_closest_marker("arm64") is None or native == ARM64:
         return native
     return f"{ARM64}, emulated"
@@ -120,7 +124,7 @@ def self_describing_report(
     facts = notes.Facts(
         topology=_listed(map(_subject, items)),
         platform=_listed(map(_platform, items)),
-        engine=engine.require().version,
+        engine=inspect.require().version,
         letta=Pins.load()["LETTA_VERSION"],
     )
     for name, value in asdict(facts).items():
@@ -141,12 +145,14 @@ def pytest_runtest_makereport(
 class Deployment(Server):
     """A topology that `inv up` has started."""
 
-    stack: Stack
+    stack: Project
     stub: str
 
     def service(self, name: str) -> str:
         """Return the name of a service's container."""
-        return next(state.container for state in self.stack.states() if state.service == name)
+        return next(
+            state.container for state in self.stack.runner.states() if state.service == name
+        )
 
     def provider_requests(self) -> list[dict[str, object]]:
         """Return what the scripted language model was asked so far."""
@@ -165,8 +171,10 @@ def inv(*arguments: str, environment: Mapping[str, str] | None = None) -> None:
 
 def prepared(topology: str) -> Mapping[str, str]:
     """Make sure that the images of a topology are there; return the variables that name them."""
-    sources = prepare.Sources.of(images="auto", otelcol="auto", letta_source="", ca="")
-    return sources.prepare(Stack.of(topology), engine.require())
+    sources = Sources.of(images="auto", otelcol="auto", letta_source="", ca="")
+    return sources.prepare(
+        TOPOLOGIES[topology].images, inspect.require(), server=TOPOLOGIES[topology].has_server
+    )
 
 
 @pytest.fixture(scope="session")
@@ -198,8 +206,8 @@ def deployment(topology: str) -> Iterator[Deployment]:
                 port,
                 environment=environment,
             )
-            stack = Stack.of(topology, project=project, port=port).with_variables(environment)
-            states = stack.states()
+            stack = Project.of(topology, project=project, port=port).with_variables(environment)
+            states = stack.runner.states()
             container = next(state.container for state in states if state.service == SERVER)
             yield Deployment(container, f"http://127.0.0.1:{port}", stack, stub)
     finally:

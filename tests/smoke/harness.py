@@ -15,11 +15,11 @@ from letta_client import Letta
 from python_on_whales import docker
 from python_on_whales.exceptions import DockerException
 
-from letta_stack.paths import ROOT
-from letta_stack.pins import Pins
-from letta_stack.stack import PASSWORD_FILE
-from letta_stack.topology import API_PORT, HEALTH_PATH, SERVER
-from letta_stack.wait import wait_until
+from letta_stack.base.paths import ROOT
+from letta_stack.base.wait import wait_until
+from letta_stack.pins.file import Pins
+from letta_stack.topology.catalogue import API_PORT, HEALTH_PATH, SERVER
+from letta_stack.topology.report import PASSWORD_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

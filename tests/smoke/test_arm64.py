@@ -9,7 +9,7 @@ import pytest
 import requests
 from python_on_whales import docker
 
-from letta_stack import build, prepare
+from letta_stack.image import server, sources
 from tests.smoke import harness
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ pytestmark = [pytest.mark.arm64, pytest.mark.timeout(START_SECONDS + 120, func_o
 @pytest.fixture(scope="module")
 def arm64_image() -> Iterator[str]:
     """Build under a name of its own: the usual one stays this machine's."""
-    name = f"{build.image_name()}-{harness.RUN}"
-    request = build.Request((PLATFORM,), ca=prepare.find_ca("", os.environ))
-    build.run(request, ("--load", f"--tag={name}"), {})
+    name = f"{server.image_name()}-{harness.RUN}"
+    request = server.Request((PLATFORM,), ca=sources.find_ca("", os.environ))
+    server.run(request, ("--load", f"--tag={name}"), {})
     yield name
     docker.image.remove(name)
 

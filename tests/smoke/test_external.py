@@ -11,7 +11,7 @@ import pytest
 from python_on_whales import docker
 from python_on_whales.exceptions import DockerException
 
-from letta_stack import process
+from letta_stack.base import process
 from tests.smoke import harness
 from tests.smoke.conftest import prepared
 
@@ -70,7 +70,7 @@ def migrate(image: str, network: str, number: int) -> process.Completed:
     options += ["--tmpfs", f"{home}:mode=1777", "--env", f"HOME={home}"]
     options += ["--env", "PYTHONPATH=/opt/letta-stack"]
     interpreter = ["--entrypoint", "/opt/letta/venv/bin/python"]
-    step = ["-m", "letta_start", "migrate"]
+    step = ["-m", "entrypoint", "migrate"]
     command = ["docker", "run", *options, *interpreter, image, *step]
     return process.probe(command, stdin=json.dumps(settings))
 

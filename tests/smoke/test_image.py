@@ -9,8 +9,8 @@ import pytest
 import requests
 from python_on_whales import DockerException, docker
 
-from letta_stack import process
-from letta_stack.topology import API_PORT
+from letta_stack.base import process
+from letta_stack.topology.catalogue import API_PORT
 from tests.smoke import harness
 
 if TYPE_CHECKING:

@@ -55,7 +55,7 @@ def assert_it_remembers(client: Letta, agent: AgentState) -> None:
 
 def project_of(deployment: Deployment) -> tuple[str, ...]:
     stack = deployment.stack
-    return ("--env", stack.topology.name, "--project", stack.project)
+    return ("--env", stack.topology.name, "--project", stack.name)
 
 
 def environment_of(deployment: Deployment) -> Mapping[str, str]:

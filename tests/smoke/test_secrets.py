@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from python_on_whales import docker
 
-from letta_stack import process
+from letta_stack.base import process
 from tests.smoke import harness
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def test_logs_name_no_secret(deployment: Deployment, known_secrets: Mapping[str,
         "sh", "-c", f"find {harness.VOLUME_PATH}/home -path '*/logs/*' -type f -exec cat {{}} +"
     )
 
-    for state in deployment.stack.states():
+    for state in deployment.stack.runner.states():
         assert harness.mentions(str(docker.container.logs(state.container)), everything) == []
     assert log_files
     assert harness.mentions(log_files, everything) == []
@@ -92,10 +92,10 @@ def test_logs_name_no_secret(deployment: Deployment, known_secrets: Mapping[str,
 def test_inspecting_the_containers_shows_no_generated_secret(
     deployment: Deployment, known_secrets: Mapping[str, str]
 ) -> None:
-    for state in deployment.stack.states():
+    for state in deployment.stack.runner.states():
         shown = process.capture(["docker", "inspect", state.container])
 
-        assert deployment.stack.project in shown
+        assert deployment.stack.name in shown
         assert harness.mentions(shown, known_secrets) == []
 
 

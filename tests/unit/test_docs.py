@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.requirements import Requirement
 
-from letta_stack import preflight
-from letta_stack.paths import ROOT
-from letta_stack.pins import Pins
-from letta_stack.topology import TOPOLOGIES, Topology
+from letta_stack.base.paths import ROOT
+from letta_stack.pins.file import Pins
+from letta_stack.topology import preflight
+from letta_stack.topology.catalogue import TOPOLOGIES
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from letta_stack.topology.model import Topology
 
 README = (ROOT / "README.md").read_text()
 

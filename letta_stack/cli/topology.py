@@ -1,0 +1,125 @@
+"""One topology as an operator handles it: `up`, `down` and what is between."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+
+from letta_stack.cli.task import CA, ENV, IMAGES, LETTA_SOURCE, OTELCOL, PORT, PROJECT, leave, task
+
+
+@task(
+    help={
+        "env": ENV,
+        "project": PROJECT,
+        "port": PORT,
+        "images": IMAGES,
+        "otelcol": OTELCOL,
+        "letta_source": LETTA_SOURCE,
+        "ca": CA,
+    }
+)
+def up(
+    _: Context,
+    env: str = "single",
+    project: str = "",
+    port: str = "",
+    images: str = "auto",
+    otelcol: str = "auto",
+    letta_source: str = "",
+    ca: str = "",
+) -> None:
+    """Build what is missing, start a topology, wait until it answers."""
+    from letta_stack.image import sources as image_sources
+    from letta_stack.topology import lifecycle
+    from letta_stack.topology.project import Project
+
+    sources = image_sources.Sources.of(
+        images=images, otelcol=otelcol, letta_source=letta_source, ca=ca
+    )
+    lifecycle.up(Project.of(env, project=project, port=port), sources)
+
+
+@task(
+    help={
+        "env": ENV,
+        "project": PROJECT,
+        "volumes": "delete the data too",
+        "yes": "do not ask before deleting data",
+    }
+)
+def down(
+    _: Context, env: str = "single", project: str = "", volumes: bool = False, yes: bool = False
+) -> None:
+    """Stop and remove a topology; keep its data."""
+    from letta_stack.topology import lifecycle
+    from letta_stack.topology.project import Project
+
+    lifecycle.down(Project.of(env, project=project), volumes=volumes, yes=yes)
+
+
+@task(help={"env": ENV, "project": PROJECT})
+def ps(_: Context, env: str = "single", project: str = "") -> None:
+    """Show the containers of a topology."""
+    from letta_stack.topology import lifecycle
+    from letta_stack.topology.project import Project
+
+    leave(lifecycle.ps(Project.of(env, project=project)))
+
+
+@task(
+    help={
+        "env": ENV,
+        "project": PROJECT,
+        "service": "only this service (default: all)",
+        "tail": "lines per service to begin with (default: 100)",
+        "follow": "go on until Ctrl-C",
+    }
+)
+def logs(
+    _: Context,
+    env: str = "single",
+    project: str = "",
+    service: str = "",
+    tail: str = "100",
+    follow: bool = False,
+) -> None:
+    """Show the logs of a topology."""
+    from letta_stack.base import flags
+    from letta_stack.topology import lifecycle
+    from letta_stack.topology.project import Project
+
+    lines = flags.count("--tail", tail)
+    leave(
+        lifecycle.logs(Project.of(env, project=project), service=service, tail=lines, follow=follow)
+    )
+
+
+@task(help={"env": ENV, "project": PROJECT, "service": "only this service (default: all)"})
+def restart(_: Context, env: str = "single", project: str = "", service: str = "") -> None:
+    """Restart the services of a topology and wait until they answer."""
+    from letta_stack.topology import lifecycle
+    from letta_stack.topology.project import Project
+
+    lifecycle.restart(Project.of(env, project=project), service=service)
+
+
+@task(name="exec", help={"env": ENV, "project": PROJECT, "service": "where (default: the server)"})
+def execute(_: Context, env: str = "single", project: str = "", service: str = "") -> None:
+    """Run the command after `--` inside a service."""
+    import sys
+
+    from letta_stack.base import flags
+    from letta_stack.topology import lifecycle
+    from letta_stack.topology.project import Project
+
+    command = flags.command(sys.argv)
+    leave(lifecycle.execute(Project.of(env, project=project), service=service, command=command))
+
+
+@task(help={"env": ENV, "project": PROJECT, "port": PORT})
+def config(_: Context, env: str = "single", project: str = "", port: str = "") -> None:
+    """Show what compose makes of a topology's files."""
+    from letta_stack.topology import lifecycle
+    from letta_stack.topology.project import Project
+
+    leave(lifecycle.config(Project.of(env, project=project, port=port)))

@@ -1,0 +1,265 @@
+"""Builds the server's image: decides where its parts come from, and calls `docker buildx build` once."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from letta_stack.base import content_hash, process
+from letta_stack.base.paths import ROOT
+from letta_stack.engine import inspect
+from letta_stack.errors import BadSource, BadValue, BuildFailed, CommandFailed
+from letta_stack.image import third_party, version
+from letta_stack.pins.file import Pins
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+REPOSITORY = "letta-stack/letta"
+INPUTS_LABEL = "letta-stack.inputs"  # a hash of everything that the image was built from
+VERSION_LABEL = "org.opencontainers.image.version"
+REVISION_LABEL = "org.opencontainers.image.revision"
+
+# What the Dockerfile reads; .dockerignore lets nothing else through.
+CONTEXT = (
+    ".dockerignore",
+    "Dockerfile",
+    "images/clamp-times",
+    "images/install-debs",
+    "images/with-ca",
+    "otel",
+    "pins.env",
+    "requirements/image.txt",
+    "rootfs",
+)
+# What it reads of Letta's source.
+LETTA_CONTEXT = (
+    "LICENSE",
+    "README.md",
+    "alembic",
+    "alembic.ini",
+    "letta",
+    "pyproject.toml",
+    "uv.lock",
+)
+# Pins that are arguments of the Dockerfile.
+ARGUMENTS = (
+    "LETTA_VERSION",
+    "LETTA_SDIST_SHA256",
+    "NODE_VERSION",
+    "NODE_SHA256_AMD64",
+    "NODE_SHA256_ARM64",
+    "OTELCOL_BASE_URL",
+    "OTELCOL_VERSION",
+    "OTELCOL_SHA256_AMD64",
+    "OTELCOL_SHA256_ARM64",
+)
+BASES = ("DEBIAN_IMAGE", "POSTGRES_IMAGE")
+GO = "GOLANG_IMAGE"
+ANSWER_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user wants built. No ``platforms`` means this machine's; ``images`` and ``otelcol`` may be "auto"."""
+
+    platforms: tuple[str, ...]
+    images: str = "auto"
+    otelcol: str = "auto"
+    letta_source: Path | None = None
+    ca: Path | None = None
+    no_cache: bool = False
+
+    def inputs(self) -> str:
+        """Return the hash of all that the image depends on and that lies on this machine."""
+        facts = (*sorted(self.platforms), self.images, self.otelcol)
+        ours = content_hash.digest(ROOT, (ROOT / name for name in CONTEXT), facts)
+        if self.letta_source is None:
+            return ours
+        source = self.letta_source
+        return content_hash.digest(source, (source / name for name in LETTA_CONTEXT), (ours,))
+
+
+def image_name() -> str:
+    """Name the server's image, as compose does."""
+    return f"{REPOSITORY}:{Pins.load()['LETTA_VERSION']}"
+
+
+def build_server(
+    *,
+    platforms: Sequence[str],
+    letta_source: Path | None,
+    images: str,
+    otelcol: str,
+    ca: Path | None,
+    no_cache: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Build the server's image for ``platforms`` (default: this machine's) and load it, if its inputs have changed."""
+    load(
+        Request(tuple(dict.fromkeys(platforms)), images, otelcol, letta_source, ca, no_cache),
+        dry_run=dry_run,
+    )
+
+
+def load(request: Request, *, dry_run: bool) -> None:
+    """Build into the engine; nothing is done if the image there has the same inputs."""
+    request = replace(request, platforms=request.platforms or (third_party.native(),))
+    release = check_source(request.letta_source)
+    content = request.inputs()
+    name = image_name()
+    if not request.no_cache and label(name, INPUTS_LABEL) == content:
+        print(f"{name} is up to date", file=sys.stderr)
+        return
+    inspect.require()
+    labels = {INPUTS_LABEL: content, VERSION_LABEL: release, **revision()}
+    run(request, [third_party.into_engine(name)], labels, dry_run=dry_run)
+
+
+def run(
+    request: Request,
+    output: Sequence[str],
+    labels: Mapping[str, str],
+    *,
+    dry_run: bool = False,
+) -> None:
+    """Make the bases that are missing, then build into ``output`` (options of `docker buildx build`)."""
+    otelcol = choose_otelcol(request.otelcol)
+    pins = (*BASES, GO) if otelcol == "build" else BASES
+    plan = third_party.choose(pins, source=request.images, platforms=request.platforms)
+    command = argv(request, plan.references, otelcol=otelcol, labels=labels, output=output)
+    if dry_run:
+        for pin, reference in plan.rebuilt.items():
+            state = (
+                "there already"
+                if third_party.is_local(reference)
+                else "to be built from Debian packages"
+            )
+            print(f"{pin}={reference}: {state}")
+        print(shlex.join(command))
+        return
+    third_party.make(plan, ca=request.ca, no_cache=request.no_cache)
+    try:
+        process.run(command)
+    except CommandFailed as error:
+        raise BuildFailed(
+            "the server's image was not built (docker's last lines above say why); run the same command "
+            "again to go on, finished steps are kept"
+        ) from error
+
+
+def argv(
+    request: Request,
+    references: Mapping[str, str],
+    *,
+    otelcol: str,
+    labels: Mapping[str, str],
+    output: Sequence[str],
+) -> list[str]:
+    """Return the command. Everything that is not a default of the Dockerfile is visible in it; secrets are not."""
+    pins = Pins.load()
+    arguments = {
+        **{name: pins[name] for name in ARGUMENTS},
+        **references,
+        "OTELCOL_SOURCE": otelcol,
+    }
+    command = ["docker", "buildx", "build", "--provenance=false"]
+    command += [f"--platform={','.join(request.platforms)}"]
+    command += [f"--build-arg={name}={value}" for name, value in arguments.items()]
+    command += [f"--label={name}={value}" for name, value in labels.items()]
+    if request.letta_source is not None:
+        command += [f"--build-context=letta-source={request.letta_source}"]
+    command += third_party.ca_secret(request.ca)
+    if request.no_cache:
+        command += ["--no-cache"]
+    return [*command, *output, str(ROOT)]
+
+
+def check_source(source: Path | None) -> str:
+    """Return the version of Letta that will be built; raise if ``source`` is not a server that can be."""
+    if source is None:
+        return Pins.load()["LETTA_VERSION"]
+    for name in LETTA_CONTEXT:
+        if not (source / name).exists():
+            raise BadSource(
+                f"--letta-source {source} has no {name}; give the root of a Letta 0.16 source tree"
+            )
+    evidence = version.from_pyproject(source)
+    if evidence.version is None:
+        raise BadSource(f"{evidence.note}; give the root of a Letta 0.16 source tree")
+    version.check_supported(evidence.version)
+    return str(evidence.version)
+
+
+@functools.cache
+def choose_otelcol(source: str) -> str:
+    """Decide between release and build: the release if its server answers. Says so when it does not."""
+    if source != "auto":
+        return source
+    import requests  # noqa: PLC0415 - slow, and not needed when nothing is built
+
+    pins = Pins.load()
+    release = f"{pins['OTELCOL_BASE_URL']}/v{pins['OTELCOL_VERSION']}/"
+    try:
+        requests.head(release, timeout=ANSWER_SECONDS)
+    except requests.exceptions.SSLError:
+        # Somebody answers, with a certificate that the build will judge by its own authorities.
+        return "release"
+    except requests.RequestException as error:
+        reason = type(error).__name__
+        print(
+            f"collector: compiling it from Go modules, because {release} does not answer ({reason})",
+            file=sys.stderr,
+        )
+        return "build"
+    return "release"
+
+
+def label(image: str, name: str) -> str:
+    """Return a label of an image on the engine, "" if the image or the label is not there."""
+    question = [
+        "docker",
+        "image",
+        "inspect",
+        f'--format={{{{index .Config.Labels "{name}"}}}}',
+        image,
+    ]
+    answer = process.probe(question)
+    return answer.stdout.strip() if answer.ok else ""
+
+
+def revision() -> dict[str, str]:
+    """Return the label that names the checkout's commit, none outside of git."""
+    head = process.probe(["git", "rev-parse", "--verify", "HEAD"], cwd=ROOT)
+    return {REVISION_LABEL: head.stdout.strip()} if head.ok else {}
+
+
+def show_version(
+    *, explicit: str, source: str, image: str, allow_letta_code: bool, why: bool
+) -> list[str]:
+    """Return the versions of the stack and of Letta, and with ``why`` everything that was asked."""
+    pins = Pins.load()
+    found = version.detect(
+        pin=pins["LETTA_VERSION"],
+        explicit=explicit,
+        source=existing(source) if source else None,
+        image=image or image_name(),
+        every_source=why,
+    )
+    version.check_supported(found.version, allow_letta_code=allow_letta_code)
+    own = version.stack_version(pins["LETTA_STACK_VERSION"])
+    return [f"letta-stack {own}, letta {found.version}", *(found.explain() if why else [])]
+
+
+def existing(text: str) -> Path:
+    """Return the path of a source tree or sdist."""
+    path = Path(text).resolve()
+    if not path.exists():
+        raise BadValue(
+            f"--letta-source {text!r} does not exist; give a Letta source tree or an sdist"
+        )
+    return path

@@ -1,0 +1,256 @@
+"""Where third-party images come from: the registry, or Debian packages when no registry answers.
+
+``hub`` takes the reference in ``pins.env``. ``debian`` builds an equivalent with the Dockerfile under ``images/``; its tag
+is a hash of all that goes into it, so that a second call finds it. ``auto`` decides for each image, once per run.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from letta_stack.base import content_hash, process
+from letta_stack.base.paths import ROOT
+from letta_stack.engine import inspect
+from letta_stack.errors import BootstrapMissing, BuildFailed, CommandFailed, ImageUnavailable
+from letta_stack.pins.file import Pins
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+IMAGES = ROOT / "images"
+SHARED = ("install-debs", "suite-source")  # what the Dockerfiles under images/ have in common
+DEBIAN = "DEBIAN_IMAGE"
+TAG_LENGTH = 16
+# A registry that answers does so at once; one behind a firewall that drops packets never does.
+ANSWER_SECONDS = 20.0
+
+# The native system that unpacks the Debian base. Documentation is left out as in Debian's own slim images.
+BOOTSTRAP = (
+    "mmdebstrap",
+    "--quiet",
+    "--variant=minbase",
+    "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+    "--include=usr-is-merged",
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+    "--dpkgopt=path-exclude=/usr/share/info/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "bookworm",
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which image stands for each pin, and which of them have to exist as equivalents, base first."""
+
+    references: Mapping[str, str]
+    rebuilt: Mapping[str, str]
+    platforms: tuple[str, ...]
+
+    @property
+    def base(self) -> str:
+        """Return the Debian image that equivalents are made with."""
+        return self.rebuilt.get(DEBIAN) or Pins.load()[DEBIAN]
+
+
+def ensure(pins: Sequence[str], *, source: str, ca: Path | None) -> dict[str, str]:
+    """Make or pull the images behind ``pins`` for this machine; return the variables that name them."""
+    plan = choose(pins, source=source, platforms=(native(),))
+    make(plan, ca=ca)
+    for reference in plan.references.values():
+        if not is_local(reference):
+            process.run(["docker", "pull", reference])
+    return dict(plan.references)
+
+
+def choose(pins: Sequence[str], *, source: str, platforms: Sequence[str]) -> Plan:
+    """Decide for each pin, without making or pulling anything. ``source`` is hub, debian or auto."""
+    known = Pins.load()
+    pinned = {pin: known[pin] for pin in pins}
+    # Build stages run on this machine's platform, whatever the target: without it there BuildKit would emulate them.
+    platforms = tuple(sorted({*platforms, native()}))
+    if source == "debian":
+        away = dict.fromkeys([*pins, DEBIAN], "")
+    else:
+        away = _built_earlier(pinned, platforms) if source == "auto" else {}
+        away |= _away({pin: pinned[pin] for pin in pinned if pin not in away}, platforms)
+        if away and source == "hub":
+            pin, reason = next(iter(away.items()))
+            raise ImageUnavailable(
+                f"cannot get {pinned[pin]} for {' and '.join(platforms)}: {reason}; check the network "
+                "and the name in pins.env, or use --images debian"
+            )
+        if away:
+            _say(f"images: equivalents from Debian packages for {_listed(pinned, away)}")
+        if away and DEBIAN not in away:
+            debian = {DEBIAN: known[DEBIAN]}
+            away |= _built_earlier(debian, platforms) or _away(debian, platforms)
+    base = known[DEBIAN]
+    rebuilt: dict[str, str] = {}
+    if DEBIAN in away:
+        base = rebuilt[DEBIAN] = tag(DEBIAN, base=bootstrap_reference(), platforms=platforms)
+    for pin in pins:
+        if pin in away and pin != DEBIAN:
+            rebuilt[pin] = tag(pin, base=base, platforms=platforms)
+    return Plan(pinned | {pin: rebuilt[pin] for pin in pins if pin in rebuilt}, rebuilt, platforms)
+
+
+def make(plan: Plan, *, ca: Path | None, no_cache: bool = False) -> None:
+    """Build the equivalents of a plan that are not there yet."""
+    for pin, reference in plan.rebuilt.items():
+        if is_local(reference) and not no_cache:
+            continue
+        try:
+            base = make_bootstrap(no_cache=no_cache) if pin == DEBIAN else plan.base
+            command = argv(pin, reference, base=base, platforms=plan.platforms, ca=ca)
+            process.run([*command, "--no-cache"] if no_cache else command)
+        except CommandFailed as error:
+            if is_local(reference) and not no_cache:
+                continue  # another run of ours made it meanwhile; its name says that it is the same
+            raise BuildFailed(
+                f"cannot build {reference} (the last lines above say why); run the same command again to go on, "
+                "finished steps are kept"
+            ) from error
+
+
+def argv(
+    pin: str, reference: str, *, base: str, platforms: Sequence[str], ca: Path | None
+) -> list[str]:
+    """Return the command that builds the equivalent of a pin."""
+    return [
+        *("docker", "buildx", "build", "--provenance=false"),
+        f"--platform={','.join(platforms)}",
+        f"--file={IMAGES / directory(pin) / 'Dockerfile'}",
+        f"--build-arg={'BOOTSTRAP_IMAGE' if pin == DEBIAN else DEBIAN}={base}",
+        into_engine(reference),
+        *ca_secret(ca),
+        str(IMAGES),
+    ]
+
+
+def into_engine(reference: str) -> str:
+    """Load the result of a build under a name. Compressing with gzip would take longer than most builds."""
+    return f"--output=type=image,name={reference},compression=zstd,oci-mediatypes=true"
+
+
+def ca_secret(ca: Path | None) -> list[str]:
+    """Hand the CA file to a build, if there is one."""
+    return [f"--secret=id=ca,src={ca}"] if ca else []
+
+
+def make_bootstrap(*, no_cache: bool = False) -> str:
+    """Make the native Debian system with mmdebstrap, if it is not there; return its reference."""
+    reference = bootstrap_reference()
+    if is_local(reference) and not no_cache:
+        return reference
+    if shutil.which(BOOTSTRAP[0]) is None:
+        raise BootstrapMissing(
+            "images from Debian packages need mmdebstrap, which is not installed; `inv engine` as root "
+            "installs it on Debian or Ubuntu, or use --images hub"
+        )
+    with tempfile.TemporaryDirectory() as temporary:
+        tarball = str(Path(temporary, "rootfs.tar"))
+        process.run([*BOOTSTRAP, tarball])
+        process.run(["docker", "import", tarball, reference])
+    return reference
+
+
+def bootstrap_reference() -> str:
+    """Name the native Debian system by how it is made."""
+    return f"letta-stack/bootstrap:{content_hash.digest(ROOT, (), (*BOOTSTRAP, native()))[:TAG_LENGTH]}"
+
+
+def tag(pin: str, *, base: str, platforms: Sequence[str]) -> str:
+    """Name the equivalent of a pin by everything that goes into it, except for Debian's current packages."""
+    paths = [IMAGES / directory(pin), *(IMAGES / name for name in SHARED)]
+    content = content_hash.digest(ROOT, paths, (base, *platforms))
+    return f"letta-stack/{directory(pin)}:{content[:TAG_LENGTH]}"
+
+
+def directory(pin: str) -> str:
+    """Name the directory under images/ that has the equivalent's Dockerfile."""
+    return pin.removesuffix("_IMAGE").lower()
+
+
+def native() -> str:
+    """Return this machine's platform."""
+    return f"linux/{inspect.native_architecture()}"
+
+
+def is_local(reference: str) -> bool:
+    """Tell whether the engine has the image, for this machine."""
+    return process.probe(["docker", "image", "inspect", "--format={{.Id}}", reference]).ok
+
+
+def _built_earlier(pinned: Mapping[str, str], platforms: tuple[str, ...]) -> dict[str, str]:
+    """Return the pins whose equivalent is there and whose image is not: that question was answered by another run.
+
+    Asking the registry again at each start would take seconds, behind some firewalls a minute.
+    """
+    base = tag(DEBIAN, base=bootstrap_reference(), platforms=platforms)
+    equivalents = {
+        pin: base if pin == DEBIAN else tag(pin, base=base, platforms=platforms) for pin in pinned
+    }
+    return {
+        pin: "built earlier; --images hub asks the registry again"
+        for pin, reference in pinned.items()
+        if is_local(equivalents[pin]) and not is_local(reference)
+    }
+
+
+def _away(pinned: Mapping[str, str], platforms: tuple[str, ...]) -> dict[str, str]:
+    """Return the pins whose image cannot be had, with the reason."""
+    away: dict[str, str] = {}
+    silent = ""
+    for pin, reference in pinned.items():
+        # One silence is enough: each further question would take as long again.
+        reason = silent or unavailable(reference, platforms)
+        if reason:
+            away[pin] = reason
+        if reason.startswith("no answer"):
+            silent = reason
+    return away
+
+
+@functools.cache
+def unavailable(reference: str, platforms: tuple[str, ...]) -> str:
+    """Return why the engine cannot get an image for all platforms, "" if it can.
+
+    BuildKit answers that without downloading a layer, with the engine's own mirrors, proxies and credentials, and
+    knows what is on the engine already.
+    """
+    if platforms == (native(),) and is_local(reference):
+        return ""
+    question = ["docker", "buildx", "build", "--quiet", "--provenance=false"]
+    question += ["--output=type=cacheonly", f"--platform={','.join(platforms)}", "-"]
+    answer = process.probe(question, stdin=f"FROM {reference}\n", timeout=ANSWER_SECONDS)
+    if answer.ok:
+        return ""
+    return reason_of(answer.stderr)
+
+
+def reason_of(stderr: str) -> str:
+    """Take the cause out of what buildx writes: the end of its last error line."""
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    error = next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "")
+    return (
+        error.removeprefix("ERROR: ").rpartition("failed to do request: ")[2] or "no reason given"
+    )
+
+
+def _listed(pinned: Mapping[str, str], away: Mapping[str, str]) -> str:
+    names = ", ".join(pinned[pin] for pin in away)
+    return f"{names} ({next(iter(away.values()))})"
+
+
+@functools.cache
+def _say(line: str) -> None:
+    """Say something once per run."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""``pins.env``: reading, checking and updating it."""

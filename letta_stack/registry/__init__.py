@@ -1,0 +1,1 @@
+"""The registry side of images: references, OCI content, the distribution protocol, credentials."""

@@ -1,0 +1,1 @@
+"""From a version to tags in a registry, verified."""

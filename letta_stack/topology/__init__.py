@@ -1,0 +1,1 @@
+"""Topologies: what each is, and its life from up to down."""

@@ -1,0 +1,54 @@
+"""What each `--env` is. Read by the tasks, by nox, by the tests and by the table in README."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from letta_stack.errors import BadValue
+from letta_stack.topology.model import Service, Topology
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SERVER = "letta-server"
+HEALTH_PATH = "/v1/health/"
+API_PORT = 8283  # inside the container
+PORT_VARIABLE = "LETTA_STACK_PORT"  # the published port of the API, in every topology
+
+
+def catalogue(topologies: Iterable[Topology]) -> dict[str, Topology]:
+    """Index by name."""
+    return {topology.name: topology for topology in topologies}
+
+
+DATABASE = Service("letta-db", image="POSTGRES_IMAGE")
+REDIS = Service("letta-redis", image="REDIS_IMAGE")
+GATEWAY = Service("letta-nginx", image="NGINX_IMAGE")
+
+TOPOLOGIES = catalogue(
+    [
+        Topology(
+            name="single",
+            summary="one container: server, PostgreSQL with pgvector, Redis, collector, one volume",
+            entry="compose/single.yaml",
+            services=(Service(SERVER),),
+            published=SERVER,
+        ),
+        Topology(
+            name="dev",
+            summary="server built from this tree behind nginx, with PostgreSQL and Redis; verbose logs",
+            entry="dev-compose.yaml",
+            services=(Service(SERVER), DATABASE, REDIS, GATEWAY),
+            published=GATEWAY.name,
+        ),
+    ]
+)
+
+
+def find(name: str) -> Topology:
+    """Return the topology of `--env`, or say which ones there are."""
+    try:
+        return TOPOLOGIES[name]
+    except KeyError:
+        known = ", ".join(TOPOLOGIES)
+        raise BadValue(f"--env {name!r} is not a topology; use one of: {known}") from None

@@ -1,0 +1,176 @@
+"""`inv up`, `inv down` and what is between: one topology as an operator handles it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from letta_stack.base import console, http_wait
+from letta_stack.base.progress import Progress
+from letta_stack.base.wait import wait_until
+from letta_stack.engine import disk, inspect
+from letta_stack.errors import (
+    BadValue,
+    CommandFailed,
+    InterruptedByUser,
+    NotConfirmed,
+    NotRunning,
+    WaitTimedOut,
+)
+from letta_stack.topology import preflight, report
+from letta_stack.topology.catalogue import HEALTH_PATH, SERVER
+from letta_stack.topology.runners.protocol import published, summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from letta_stack.image.sources import Sources
+    from letta_stack.topology.project import Project
+    from letta_stack.topology.runners.protocol import Published
+
+# A first start migrates an empty database; under emulation that takes minutes.
+HEALTHY_SECONDS = 300.0
+ANSWER_SECONDS = 30.0  # from "all healthy" to an answer on the published port
+
+
+def up(project: Project, sources: Sources) -> None:
+    """Check, prepare, start, and return when every service does its work and the API answers."""
+    try:
+        _up(project, sources)
+    except KeyboardInterrupt:
+        raise InterruptedByUser(
+            f"interrupted; what was started keeps running: `inv up {project.flags}` goes on from here, "
+            f"`inv down {project.flags}` removes it and keeps the data"
+        ) from None
+
+
+def _up(project: Project, sources: Sources) -> None:
+    running_engine = inspect.require()
+    preflight.dotenv()
+    config = project.runner.config()
+    ports = published(config)
+    preflight.ports(ports, project.name)
+    disk.check(running_engine, build=False)
+
+    variables = sources.prepare(
+        project.topology.images, running_engine, server=project.topology.has_server
+    )
+    project = project.with_variables(variables)
+    if project.topology.has_server:
+        preflight.architecture(config["services"][SERVER]["image"], running_engine)
+
+    start(project)
+    if project.topology.published:
+        address = next(port for port in ports if port.service == project.topology.published)
+        answer(project, address)
+        server = next(state for state in project.runner.states() if state.service == SERVER)
+        environment = config["services"][SERVER]["environment"]
+        console.result(report.success(project, address, server.container, environment))
+
+
+def answer(project: Project, address: Published) -> None:
+    """Wait until the API answers on its published port."""
+    try:
+        http_wait.wait_for_status(address.url + HEALTH_PATH, timeout=ANSWER_SECONDS)
+    except WaitTimedOut as error:
+        raise report.failure(
+            project, f"every service is healthy, but the API does not answer: {error}"
+        ) from error
+
+
+def start(project: Project) -> None:
+    """Create and start the containers, and wait until each of them does its work."""
+    with Progress(f"starting {project.name}", detail=lambda: overview(project)):
+        try:
+            project.runner.up()
+        except CommandFailed as error:
+            raise report.failure(
+                project, f"compose could not start {project.name}: {error.last_line}"
+            ) from error
+        wait_ready(project)
+
+
+def wait_ready(project: Project) -> None:
+    """Wait until every service does its work."""
+    try:
+        wait_until(lambda: ready(project), timeout=HEALTHY_SECONDS, interval=0.5, describe="")
+    except WaitTimedOut as error:
+        reason = f"not healthy after {HEALTHY_SECONDS:g} s: {overview(project)}"
+        raise report.failure(project, reason) from error
+
+
+def ready(project: Project) -> bool:
+    """Say whether every service is ready, each replica of it; raise if one cannot become it any more."""
+    states = project.runner.states()
+    one_shot = {one.name for one in project.topology.services if one.one_shot}
+    done = [state for state in states if state.service in one_shot and state.ended_well]
+    if broken := [state for state in states if state.failed and state not in done]:
+        raise report.failure(project, ", ".join(map(str, broken)))
+    working = [state.service for state in states if state.ready and state.service not in one_shot]
+    working += [state.service for state in done]
+    return all(working.count(name) >= count for name, count in project.expected.items())
+
+
+def overview(project: Project) -> str:
+    """Say how far each service is."""
+    return summarise(project.runner.states(), project.expected)
+
+
+def down(project: Project, *, volumes: bool, yes: bool) -> None:
+    """Remove the containers; with ``volumes`` also the data, once that is confirmed."""
+    if volumes:
+        names = project.runner.volumes()
+        if names and not yes:
+            confirm(f"delete the data in {', '.join(names)}?")
+    project.runner.down(volumes=volumes)
+
+
+def confirm(question: str) -> None:
+    """Ask on a terminal; a script must say `--yes`."""
+    if not sys.stdin.isatty():
+        raise NotConfirmed(f"{question} nobody is here to ask; add --yes if you mean it")
+    if input(f"{question} [y/N] ").strip().lower() not in {"y", "yes"}:
+        raise NotConfirmed("nothing was deleted or stopped")
+
+
+def ps(project: Project) -> int:
+    """Show the containers; return the exit code."""
+    return project.runner.ps()
+
+
+def logs(project: Project, *, service: str, tail: int, follow: bool) -> int:
+    """Show the logs; return the exit code."""
+    return project.runner.logs(service=service, tail=tail, follow=follow)
+
+
+def config(project: Project) -> int:
+    """Show the rendered model; return the exit code."""
+    return project.runner.show_config()
+
+
+def require_running(project: Project) -> None:
+    """Raise if no container of the project exists."""
+    if not project.runner.states():
+        raise NotRunning(f"{project.name} is not up; start it with `inv up {project.flags}`")
+
+
+def execute(project: Project, *, service: str, command: Sequence[str]) -> int:
+    """Run a command in a service; return its exit code."""
+    if not command:
+        raise BadValue("no command given; write it after --, for instance `inv exec -- id`")
+    require_running(project)
+    service = service or (SERVER if project.topology.has_server else project.topology.names[0])
+    return project.runner.execute(service, command)
+
+
+def restart(project: Project, *, service: str) -> None:
+    """Restart a service, or all, in the order of their dependencies, and wait until all do their work."""
+    require_running(project)
+    if service and service not in project.topology.names:
+        known = ", ".join(project.topology.names)
+        raise BadValue(
+            f"--service {service!r} is not in {project.topology.name}; use one of: {known}"
+        )
+    project.runner.restart(service)
+    with Progress(f"waiting for {project.name}", detail=lambda: overview(project)):
+        wait_ready(project)

@@ -1,0 +1,54 @@
+"""What a topology is made of; the topologies themselves are in the catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service of a topology."""
+
+    name: str
+    image: str = ""  # the pin of its image; "" is the server's own
+    one_shot: bool = False  # ends with code 0 when its work is done
+    replicated: bool = False  # `--replicas N` makes N containers of it
+
+
+@dataclass(frozen=True)
+class Topology:
+    """One way to run the stack."""
+
+    name: str
+    summary: str
+    entry: str  # what the runner reads, relative to the checkout
+    services: tuple[Service, ...]
+    published: str = ""  # the service that answers on the API port; "" if none does
+    secrets: bool = (
+        False  # whether its passwords are files that are generated before the first start
+    )
+    tags: tuple[str, ...] = ()  # nox's
+
+    @property
+    def default_project(self) -> str:
+        """The project's name, unless the user gives another."""
+        return f"letta-stack-{self.name}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the services."""
+        return tuple(service.name for service in self.services)
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The pins of the third-party images, each once."""
+        return tuple(dict.fromkeys(one.image for one in self.services if one.image))
+
+    @property
+    def has_server(self) -> bool:
+        """Whether a service runs the server's image."""
+        return any(not service.image for service in self.services)
+
+    def expected(self, replicas: int) -> dict[str, int]:
+        """Return how many containers of each service there are when ``replicas`` are wanted."""
+        return {one.name: replicas if one.replicated else 1 for one in self.services}

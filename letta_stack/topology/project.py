@@ -1,0 +1,90 @@
+"""One running, or to be run, instance of a topology: what the user's flags come to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from letta_stack.errors import BadValue
+from letta_stack.topology.catalogue import PORT_VARIABLE, find
+from letta_stack.topology.runners.compose import Compose
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from letta_stack.topology.model import Topology
+    from letta_stack.topology.runners.protocol import Runner
+
+HIGHEST_PORT = 65535
+REPLICAS_VARIABLE = "LETTA_STACK_REPLICAS"
+MOST_REPLICAS = 100
+
+
+@dataclass(frozen=True)
+class Project:
+    """A topology under a name of its own; ``variables`` beat pins.env and .env."""
+
+    topology: Topology
+    name: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+    replicas: int = 1
+
+    @classmethod
+    def of(cls, env: str, *, project: str = "", port: str = "", replicas: str = "") -> Project:
+        """Check what the user gave."""
+        topology = find(env)
+        if project and not is_project_name(project):
+            raise BadValue(
+                f"--project {project!r} is not a compose project name; use lower-case letters, "
+                "digits, - and _, beginning with a letter or digit"
+            )
+        variables = {PORT_VARIABLE: check_port("--port", port)} if port else {}
+        count = check_replicas(topology, replicas) if replicas else 1
+        if replicas:
+            variables[REPLICAS_VARIABLE] = str(count)
+        return cls(topology, project or topology.default_project, variables, count)
+
+    def with_variables(self, variables: Mapping[str, str]) -> Project:
+        """Return the same project with more variables."""
+        return replace(self, variables={**self.variables, **variables})
+
+    @property
+    def flags(self) -> str:
+        """What a user types to mean this project."""
+        project = f" --project {self.name}" if self.name != self.topology.default_project else ""
+        return f"--env {self.topology.name}{project}"
+
+    @property
+    def expected(self) -> dict[str, int]:
+        """How many containers of each service there are."""
+        return self.topology.expected(self.replicas)
+
+    @property
+    def runner(self) -> Runner:
+        """What starts and stops its containers."""
+        return Compose(self.name, self.topology.entry, self.variables)
+
+
+def check_port(name: str, text: str) -> str:
+    """Return ``text`` if it is one port; ``name`` is the flag or variable it came from."""
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= HIGHEST_PORT:
+        raise BadValue(f"{name} {text!r} is not a port; give a number from 1 to {HIGHEST_PORT}")
+    return text
+
+
+def check_replicas(topology: Topology, text: str) -> int:
+    """Return the number of `--replicas`."""
+    if not any(service.replicated for service in topology.services):
+        raise BadValue(f"--replicas: {topology.name} runs one server; use --env prod")
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= MOST_REPLICAS:
+        raise BadValue(
+            f"--replicas {text!r} is not a number of servers; give one from 1 to {MOST_REPLICAS}"
+        )
+    return int(text)
+
+
+def is_project_name(text: str) -> bool:
+    """Apply compose's own rule."""
+    return text[0].isalnum() and all(
+        char in "abcdefghijklmnopqrstuvwxyz0123456789_-" for char in text
+    )

@@ -1,0 +1,71 @@
+"""What the user is told once a topology is up, or could not be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from letta_stack.base import console
+from letta_stack.errors import ServiceFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from letta_stack.topology.project import Project
+    from letta_stack.topology.runners.protocol import Published, State
+
+LOG_LINES = 25
+OFF = {"false", "0", "no", "off"}  # what the image takes for it
+PASSWORD_FILE = "/var/lib/letta/secrets/server-password"  # noqa: S105 - where it is, not what it is
+
+
+def failure(project: Project, reason: str) -> ServiceFailed:
+    """Show the logs and health of what failed, and return the error that ends the command."""
+    one_shot = {one.name for one in project.topology.services if one.one_shot}
+    for state in project.runner.states():
+        if not state.ready and not (state.service in one_shot and state.ended_well):
+            console.say(last_words(state))
+    return ServiceFailed(
+        f"{reason}; the containers are left for a look: `inv logs {project.flags}`, then remove the "
+        f"cause and run `inv up {project.flags}` again, or `inv down {project.flags}`"
+    )
+
+
+def last_words(state: State) -> str:
+    """Collect the last answer of the health check and the last lines of the log."""
+    from python_on_whales import docker  # noqa: PLC0415 - slow to import, and only needed here
+
+    container = docker.container.inspect(state.container)
+    health = container.state.health
+    checks = (health.log if health else None) or []
+    answer = (checks[-1].output or "").strip() if checks else ""
+    lines = [f"--- {state}"]
+    if answer:
+        lines.append(f"last health check: {answer.splitlines()[-1]}")
+    lines.append(f"last {LOG_LINES} log lines:")
+    lines.append(str(docker.container.logs(container, tail=LOG_LINES)).rstrip())
+    return "\n".join(lines)
+
+
+def success(
+    project: Project, address: Published, container: str, environment: Mapping[str, Any]
+) -> str:
+    """Say where the API is, how to get the password, and what to type next."""
+    read_password = f"docker exec {container} cat {PASSWORD_FILE}"
+    authorisation = f' -H "Authorization: Bearer $({read_password})"'
+    if str(environment.get("LETTA_SERVER_SECURE")).lower() in OFF:
+        access, authorisation = "none: LETTA_SERVER_SECURE=false turns it off", ""
+    elif environment.get("LETTA_SERVER_PASSWORD"):
+        access = "the LETTA_SERVER_PASSWORD that you set"
+        authorisation = ' -H "Authorization: Bearer $LETTA_SERVER_PASSWORD"'
+    else:
+        access = read_password
+    return "\n".join(
+        [
+            f"the API is at {address.url}",
+            f"  password: {access}",
+            f"  try:      curl{authorisation} {address.url}/v1/agents/",
+            f"  logs:     inv logs {project.flags}",
+            f"  stop:     inv down {project.flags}   (keeps the data)",
+        ]
+    )

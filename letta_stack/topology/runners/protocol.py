@@ -1,0 +1,111 @@
+"""The verbs that every runner has, and what it says about containers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class State:
+    """How one container is."""
+
+    service: str
+    container: str
+    state: str  # created, running, restarting, exited, ...
+    health: str  # "" if the service has no health check
+    exit_code: int
+
+    @property
+    def ready(self) -> bool:
+        """Whether the container does its work."""
+        return self.state == "running" and self.health in {"", "healthy"}
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether the container has ended with success, as a one-shot service does."""
+        return self.state == "exited" and self.exit_code == 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether waiting longer is useless."""
+        return self.health == "unhealthy" or self.state in {"exited", "dead", "restarting"}
+
+    def __str__(self) -> str:
+        """Say what state the service is in."""
+        if self.state in {"exited", "dead", "restarting"}:
+            return f"{self.service} {self.state} with code {self.exit_code}"
+        return f"{self.service} {self.health or self.state}"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A port on this machine."""
+
+    service: str
+    address: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine finds it."""
+        if self.address in {"", "0.0.0.0", "::", "127.0.0.1", "::1"}:  # noqa: S104 - read, not bound
+            return f"http://localhost:{self.port}"
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"http://{host}:{self.port}"
+
+
+class Runner(Protocol):
+    """Handles the containers of one project."""
+
+    def config(self) -> dict[str, Any]:
+        """Return the rendered model: services, networks, volumes."""
+
+    def states(self) -> list[State]:
+        """Return the state of every container, running or not."""
+
+    def volumes(self) -> list[str]:
+        """Return the names of the project's volumes."""
+
+    def up(self, services: Sequence[str] = ()) -> None:
+        """Create and start what is missing or changed; raise ``CommandFailed``."""
+
+    def down(self, *, volumes: bool) -> None:
+        """Remove the containers, with ``volumes`` the data too."""
+
+    def restart(self, service: str = "") -> None:
+        """Restart one service, or all."""
+
+    def ps(self) -> int:
+        """Show the containers; return the exit code."""
+
+    def logs(self, *, service: str, tail: int, follow: bool) -> int:
+        """Show logs; return the exit code."""
+
+    def execute(self, service: str, command: Sequence[str]) -> int:
+        """Run a command in a service; return its exit code."""
+
+    def show_config(self) -> int:
+        """Show the rendered model; return the exit code."""
+
+
+def published(config: Mapping[str, Any]) -> list[Published]:
+    """Read the published ports of a rendered model."""
+    return [
+        Published(service, port.get("host_ip", ""), int(port["published"]))
+        for service, body in config["services"].items()
+        for port in body.get("ports") or []
+        if port.get("published")
+    ]
+
+
+def summarise(states: Sequence[State], expected: Mapping[str, int]) -> str:
+    """Say in one line how far the services are."""
+    parts = []
+    for service in expected:
+        mine = [state for state in states if state.service == service]
+        parts += list(dict.fromkeys(map(str, mine))) or [f"{service} not created"]
+    return ", ".join(parts)

@@ -1,0 +1,34 @@
+"""``python -m entrypoint prepare|bootstrap|migrate|serve``: one line and an exit code instead of a traceback."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+from .errors import StartError
+from .log import log
+
+
+def main() -> int:
+    """Run one step of the start and return its exit code."""
+    step = sys.argv[1]
+    if step in {"migrate", "serve"}:
+        from . import hardening, patches  # noqa: PLC0415 - not for root's steps
+
+        hardening.forbid_inspection()
+        hardening.take_environment()
+        patches.install()
+    try:
+        importlib.import_module(f"entrypoint.{step}").main()
+    except StartError as error:
+        log(f"ERROR: {error}")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stdout.flush()
+    # Tearing down an interpreter that has imported the server takes half a second.
+    os._exit(status)

@@ -1,0 +1,132 @@
+"""The server: imported while the database is still being made, serving as soon as that is done."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import Any
+
+from . import paths
+from .environment import flag, number
+from .errors import RedisUnreachable
+from .log import log
+from .wait import wait_until
+
+_APPLICATION = "entrypoint.app:app"
+_FLUSH_TIMEOUT = 3.0
+"""Seconds for the last spans at shutdown: a collector that is gone must not hold up a `docker stop`."""
+
+
+def main() -> None:
+    """Run the server until SIGTERM. Leaves with os._exit: nothing may hold it up after the last flush."""
+    uvicorn = importlib.import_module("uvicorn")
+    options: dict[str, Any] = {
+        "host": os.environ["HOST"],
+        "port": int(os.environ["PORT"]),
+        "timeout_keep_alive": number(
+            os.environ, "LETTA_UVICORN_TIMEOUT_KEEP_ALIVE", default=5, highest=86400
+        ),
+        "access_log": False,
+        # It has no WebSocket routes.
+        "ws": "none",
+        # The server's own logging stays as it is, with JSON lines.
+        "log_config": None,
+    }
+    workers = number(os.environ, "LETTA_UVICORN_WORKERS", default=1, highest=64)
+    reload = flag(os.environ, "LETTA_UVICORN_RELOAD", default=False)
+    if workers > 1 or reload:
+        # These import the application themselves, each for itself.
+        _wait_for_backends()
+        uvicorn.run(_APPLICATION, workers=workers, reload=reload, **options)
+        return
+    application = importlib.import_module("entrypoint.app").app
+    # Upstream's logging silences uvicorn altogether, also when it cannot bind its port.
+    logger = logging.getLogger("uvicorn")
+    logger.setLevel(logging.WARNING)
+    logger.handlers.clear()
+    _wait_for_backends()
+    server = _announcing(uvicorn.Server)(uvicorn.Config(application, **options))
+    # uvicorn sends itself the signal that stopped it again, with the handler that was there before: by default that is
+    # the death of the process, with status 143 and without the last spans.
+    for number_ in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number_, lambda *_: None)
+    server.run()
+    _leave(0 if server.started else 1)
+
+
+def _announcing(base: Any) -> Any:
+    """Return uvicorn's server class, which says when it serves."""
+
+    class Server(base):  # type: ignore[misc]  # uvicorn is not there when types are checked
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                seconds = time.monotonic() - float(os.environ["LETTA_STACK_STARTED"])
+                log(f"serving on port {self.config.port} after {seconds:.1f} s")
+
+    return Server
+
+
+def _wait_for_backends() -> None:
+    """Wait until the schema is there and Redis answers.
+
+    The first because the server fails without; the second because it would do without Redis for ever
+    (letta/data_sources/redis_client.py). A failed migration ends the container, so that wait needs no limit of its own.
+    Raises RedisUnreachable.
+    """
+    wait_until(
+        lambda: None if paths.MIGRATED.exists() else "not done yet",
+        what="the database migration",
+        timeout=None,
+        interval=0.02,
+        # The migration reports for itself.
+        report_every=math.inf,
+    )
+    host, port = os.environ["LETTA_REDIS_HOST"], int(os.environ.get("LETTA_REDIS_PORT", "6379"))
+    try:
+        wait_until(
+            lambda: _redis_reason(host, port),
+            what=f"Redis at {host}:{port}",
+            timeout=float(os.environ["LETTA_STACK_WAIT_TIMEOUT"]),
+        )
+    except TimeoutError as error:
+        raise RedisUnreachable(
+            f"{error}; check LETTA_REDIS_HOST and LETTA_REDIS_PORT, or unset LETTA_REDIS_HOST for the embedded one"
+        ) from error
+
+
+def _redis_reason(host: str, port: int) -> str | None:
+    """Return why Redis cannot be used, None if it can."""
+    try:
+        with socket.create_connection((host, port), timeout=2) as connection:
+            connection.sendall(b"PING\r\n")
+            answer = connection.recv(256)
+    except OSError as error:
+        return str(error)
+    return None if answer == b"+PONG\r\n" else f"it answers {answer[:60]!r}"
+
+
+def _leave(exit_code: int) -> None:
+    """Send the last spans and metrics, then end, whatever else may still want to run."""
+    flusher = threading.Thread(target=_flush_telemetry, daemon=True)
+    flusher.start()
+    flusher.join(_FLUSH_TIMEOUT)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
+
+
+def _flush_telemetry() -> None:
+    for module, provider in (("trace", "get_tracer_provider"), ("metrics", "get_meter_provider")):
+        api = importlib.import_module(f"opentelemetry.{module}")
+        shutdown = getattr(getattr(api, provider)(), "shutdown", None)
+        if shutdown is not None:
+            shutdown()

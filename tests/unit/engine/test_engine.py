@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from letta_stack.base import process
+from letta_stack.engine import emulation, inspect, install
+from letta_stack.engine.install import Machine
+from letta_stack.errors import (
+    BuildxMissing,
+    ComposeMissing,
+    EngineMissing,
+    EngineNotPermitted,
+    EngineStoreWrong,
+    EngineTooOld,
+    EngineUnreachable,
+    LettaStackError,
+)
+
+# What `docker info --format '{{json .}}'` says, as far as it is read.
+INFO: dict[str, Any] = {
+    "ServerVersion": "26.1.5+dfsg1",
+    "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
+    "Architecture": "x86_64",
+    "DockerRootDir": "/var/lib/docker",
+    "ClientInfo": {
+        "Plugins": [
+            {"Name": "buildx", "Version": "0.13.1+ds1"},
+            {"Name": "compose", "Version": "2.26.1-4"},
+        ]
+    },
+}
+BOOKWORM_ROOT = Machine("debian", "bookworm", root=True)
+
+
+def info(**changes: object) -> dict[str, Any]:
+    return {**copy.deepcopy(INFO), **changes}
+
+
+def test_debians_own_engine_is_good_enough() -> None:
+    found = inspect.parse(INFO)
+
+    assert inspect.judge(found) is None
+    assert str(found) == (
+        "engine 26.1.5+dfsg1 (amd64, containerd image store), buildx 0.13.1+ds1, compose 2.26.1-4"
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "problem", "says"),
+    [
+        (info(ServerVersion="20.10.24+dfsg1"), EngineTooOld, "older than 26"),
+        (info(DriverStatus=[["Backing Filesystem", "extfs"]]), EngineStoreWrong, "daemon.json"),
+        (info(DriverStatus=None), EngineStoreWrong, "containerd-snapshotter"),
+        (info(ClientInfo={"Plugins": None}), BuildxMissing, "buildx is missing"),
+        (
+            info(ClientInfo={"Plugins": [{"Name": "buildx", "Version": "v0.13.1"}]}),
+            ComposeMissing,
+            "compose is missing",
+        ),
+        (
+            info(
+                ClientInfo={
+                    "Plugins": [
+                        {"Name": "buildx", "Version": "v0.13.1"},
+                        {"Name": "compose", "Version": "v2.17.2"},
+                    ]
+                }
+            ),
+            ComposeMissing,
+            r"compose v2\.17\.2",
+        ),
+    ],
+    ids=["old", "classic store", "no store", "no buildx", "no compose", "old compose"],
+)
+def test_an_engine_that_cannot_be_used_has_one_reason(
+    facts: dict[str, Any], problem: type[LettaStackError], says: str
+) -> None:
+    found = inspect.judge(inspect.parse(facts))
+
+    assert isinstance(found, problem)
+    assert re.search(says, str(found))
+    assert "\n" not in str(found)
+
+
+def test_a_plugin_that_cannot_be_run_counts_as_missing() -> None:
+    facts = info(
+        ClientInfo={"Plugins": [{"Name": "compose", "Version": "2.26.1", "Err": "broken"}]}
+    )
+
+    assert inspect.parse(facts).compose == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [("26.1.5+dfsg1", (26, 1, 5)), ("v0.13.1", (0, 13, 1)), ("29.0", (29, 0, 0)), ("", (0, 0, 0))],
+)
+def test_versions_are_read_as_the_field_writes_them(text: str, version: inspect.Version) -> None:
+    assert inspect.parse_version(text) == version
+
+
+@pytest.mark.parametrize(
+    ("client_says", "problem"),
+    [
+        ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", EngineUnreachable),
+        (
+            "permission denied while trying to connect to the Docker daemon socket",
+            EngineNotPermitted,
+        ),
+    ],
+)
+def test_silence_is_explained(
+    client_says: str, problem: type[LettaStackError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+
+    assert isinstance(inspect.explain_silence(client_says), problem)
+
+
+def test_an_engine_elsewhere_is_named_by_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://10.0.0.1:2376")
+
+    assert "DOCKER_HOST=tcp://10.0.0.1:2376" in str(inspect.explain_silence("connection refused"))
+
+
+class Effects:
+    """Stands for everything that changes the machine."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: list[str] = []
+        monkeypatch.delenv("DOCKER_HOST", raising=False)
+        monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+        monkeypatch.setattr(install, "installed", lambda _: False)
+        monkeypatch.setattr(install, "start", lambda: self.done.append("start"))
+        monkeypatch.setattr(install, "write_daemon_json", lambda _: self.done.append("settings"))
+        monkeypatch.setattr(
+            install,
+            "install",
+            lambda names, _: self.done.append("install " + " ".join(names)),
+        )
+
+
+@pytest.fixture
+def effects(monkeypatch: pytest.MonkeyPatch) -> Effects:
+    return Effects(monkeypatch)
+
+
+def test_a_bare_debian_gets_its_settings_before_the_package_can_start_the_engine(
+    effects: Effects,
+) -> None:
+    install.repair(EngineMissing("none"), BOOKWORM_ROOT)
+
+    assert effects.done == [
+        "settings",
+        (
+            "install docker.io docker-cli containerd iptables ca-certificates docker-buildx "
+            "docker-compose mmdebstrap qemu-user-static"
+        ),
+        "start",
+    ]
+
+
+def test_missing_plugins_are_installed_without_touching_the_engine(effects: Effects) -> None:
+    install.repair(ComposeMissing("none"), BOOKWORM_ROOT)
+
+    assert effects.done == ["install docker-buildx docker-compose"]
+
+
+def test_dockers_own_engine_gets_dockers_own_plugins(
+    effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "installed", lambda name: name == "docker-ce")
+    install.repair(ComposeMissing("none"), BOOKWORM_ROOT)
+
+    assert effects.done == ["install docker-buildx-plugin docker-compose-plugin"]
+
+
+@pytest.mark.parametrize(
+    ("problem", "machine"),
+    [
+        (EngineMissing("none"), Machine("debian", "bookworm", root=False)),
+        (EngineMissing("none"), Machine("fedora", "", root=True)),
+        (EngineMissing("none"), Machine("", "", root=True)),
+        (EngineUnreachable("silent"), Machine("debian", "bookworm", root=False)),
+        (ComposeMissing("none"), Machine("fedora", "", root=True)),
+    ],
+    ids=[
+        "not root",
+        "other distribution",
+        "unknown system",
+        "not root, engine silent",
+        "no packages",
+    ],
+)
+def test_what_cannot_be_repaired_here_is_said_and_nothing_is_changed(
+    problem: LettaStackError, machine: Machine, effects: Effects
+) -> None:
+    with pytest.raises(type(problem)):
+        install.repair(problem, machine)
+
+    assert effects.done == []
+
+
+def test_nothing_is_installed_when_the_user_points_at_an_engine_elsewhere(
+    effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://10.0.0.1:2376")
+    with pytest.raises(EngineUnreachable):
+        install.repair(EngineUnreachable("silent"), BOOKWORM_ROOT)
+
+    assert effects.done == []
+
+
+def test_check_changes_nothing(effects: Effects, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> inspect.Engine:
+        raise EngineMissing("none")
+
+    monkeypatch.setattr(inspect, "require", missing)
+    with pytest.raises(EngineMissing):
+        install.ensure(check=True)
+
+    assert effects.done == []
+
+
+def test_an_old_engine_that_is_installed_but_not_running_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        process, "capture", lambda _: "Docker version 20.10.24+dfsg1, build 297e128\n"
+    )
+
+    with pytest.raises(EngineTooOld, match="upgrade it"):
+        install.check_installed_engine()
+
+
+def test_settings_that_are_there_are_kept() -> None:
+    before = '{"log-driver": "local", "features": {"buildkit": true}}'
+    after = install.with_containerd_store(before, Path("daemon.json"))
+
+    assert after is not None
+    assert json.loads(after) == {
+        "log-driver": "local",
+        "features": {"buildkit": True, "containerd-snapshotter": True},
+    }
+
+
+def test_settings_that_are_right_are_not_written_again() -> None:
+    text = '{"features": {"containerd-snapshotter": true}}'
+
+    assert install.with_containerd_store(text, Path("daemon.json")) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"features": 1}', '{"features": {"containerd-snapshotter": false}}'],
+    ids=["broken", "not an object", "strange features", "turned off on purpose"],
+)
+def test_settings_that_cannot_be_merged_are_never_replaced(text: str) -> None:
+    with pytest.raises(EngineStoreWrong, match=r"daemon\.json"):
+        install.with_containerd_store(text, Path("daemon.json"))
+
+
+def test_os_release_is_read_with_and_without_quotes() -> None:
+    text = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_CODENAME=bookworm\n'
+
+    assert install.parse_os_release(text)["ID"] == "debian"
+    assert install.parse_os_release(text)["PRETTY_NAME"] == "Debian GNU/Linux 12 (bookworm)"
+
+
+def test_emulation_is_read_from_the_kernels_own_file(tmp_path: Path) -> None:
+    assert emulation.state(tmp_path) == "not registered"
+
+    (tmp_path / emulation.ENTRY).write_text("disabled\ninterpreter /usr/libexec/qemu\n")
+    assert emulation.state(tmp_path) == "disabled"
+
+
+@pytest.fixture
+def apt_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(install, "APT_DIR", tmp_path)
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / "sources.list").write_text("deb http://mirror.example/debian bookworm main\n")
+    return tmp_path
+
+
+def test_the_engine_is_borrowed_from_the_newer_suite_and_nothing_else_is(apt_dir: Path) -> None:
+    install.borrow(BOOKWORM_ROOT)
+
+    source = (apt_dir / "sources.list.d/letta-stack-engine.sources").read_text()
+    preferences = (apt_dir / "preferences.d/letta-stack-engine").read_text()
+    assert "URIs: http://mirror.example/debian\nSuites: trixie\n" in source
+    assert preferences.startswith("Package: *\nPin: release n=trixie*\nPin-Priority: -10\n")
+
+
+def test_a_suite_that_the_administrator_has_already_is_left_to_them(apt_dir: Path) -> None:
+    (apt_dir / "sources.list.d/own.list").write_text(
+        "deb http://mirror.example/debian trixie main\n"
+    )
+    install.borrow(BOOKWORM_ROOT)
+
+    assert sorted(path.name for path in apt_dir.rglob("*letta-stack*")) == []
+
+
+def test_a_machine_without_a_source_to_derive_from_is_told_so(apt_dir: Path) -> None:
+    (apt_dir / "sources.list").unlink()
+
+    with pytest.raises(EngineMissing, match="no source for bookworm"):
+        install.borrow(BOOKWORM_ROOT)
+
+
+def test_a_newer_debian_borrows_nothing(apt_dir: Path) -> None:
+    install.borrow(Machine("debian", "trixie", root=True))
+
+    assert sorted(path.name for path in apt_dir.rglob("*letta-stack*")) == []
+
+
+def test_only_what_is_missing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[list[str]] = []
+    monkeypatch.setattr(install, "installed", lambda name: name != "mmdebstrap")
+    monkeypatch.setattr(process, "run", lambda argv, **_: done.append(argv))
+    install.install(["qemu-user-static", "mmdebstrap"], BOOKWORM_ROOT)
+
+    assert [argv[1] for argv in done] == ["update", "install"]
+    assert done[1][-1] == "mmdebstrap"
+    assert "qemu-user-static" not in done[1]
+
+
+def test_nothing_is_called_when_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "installed", lambda _: True)
+
+    install.install(["mmdebstrap"], BOOKWORM_ROOT)

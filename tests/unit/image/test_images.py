@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from letta_stack.base import process
+from letta_stack.base.process import Completed
+from letta_stack.errors import BootstrapMissing, BuildFailed, CommandFailed, ImageUnavailable
+from letta_stack.image import third_party
+from letta_stack.pins.file import Pins
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+PINS = Pins.load()
+PINNED = {pin: PINS[pin] for pin in ("DEBIAN_IMAGE", "POSTGRES_IMAGE", "REDIS_IMAGE")}
+BOTH = ("linux/amd64", "linux/arm64")
+DNS = (
+    "ERROR: failed to solve: x: failed to resolve source metadata for docker.io/library/x: failed to do request: "
+    'Head "https://registry.example/v2/": dial tcp: lookup registry.example: no such host\n'
+)
+
+
+class Registry:
+    """Answers for docker: which references the registry gives, which the engine has."""
+
+    def __init__(self, *gives: str, local: Sequence[str] = (), silent: bool = False) -> None:
+        self.gives = gives
+        self.local = local
+        self.silent = silent
+        self.asked: list[str] = []
+
+    def probe(
+        self, argv: Sequence[str], *, stdin: str = "", timeout: float | None = None
+    ) -> Completed:
+        if argv[:3] == ["docker", "image", "inspect"]:
+            return Completed(0 if argv[-1] in self.local else 1, "", "")
+        assert timeout is not None
+        reference = stdin.removeprefix("FROM ").strip()
+        self.asked.append(reference)
+        if self.silent:
+            return Completed(124, "", "no answer within 20 s")
+        return Completed(0, "", "") if reference in self.gives else Completed(1, "", DNS)
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    third_party.unavailable.cache_clear()
+    third_party._say.cache_clear()  # noqa: SLF001 - once per run, and each test is a run
+
+
+def use(monkeypatch: pytest.MonkeyPatch, registry: Registry) -> Registry:
+    monkeypatch.setattr(process, "probe", registry.probe)
+    return registry
+
+
+def test_hub_takes_the_pinned_references(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, Registry(*PINNED.values()))
+
+    plan = third_party.choose(list(PINNED), source="hub", platforms=BOTH)
+
+    assert plan.references == PINNED
+    assert plan.rebuilt == {}
+
+
+def test_hub_without_a_registry_says_which_image_why_and_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use(monkeypatch, Registry(PINNED["DEBIAN_IMAGE"]))
+
+    with pytest.raises(ImageUnavailable) as raised:
+        third_party.choose(list(PINNED), source="hub", platforms=BOTH)
+
+    message = str(raised.value)
+    assert message.startswith(
+        f"cannot get {PINNED['POSTGRES_IMAGE']} for linux/amd64 and linux/arm64: Head"
+    )
+    assert "no such host" in message
+    assert "--images debian" in message
+    assert "\n" not in message
+
+
+def test_debian_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = use(monkeypatch, Registry())
+
+    plan = third_party.choose(["REDIS_IMAGE"], source="debian", platforms=BOTH)
+
+    assert registry.asked == []
+    assert list(plan.rebuilt) == ["DEBIAN_IMAGE", "REDIS_IMAGE"]
+    assert plan.references == {"REDIS_IMAGE": plan.rebuilt["REDIS_IMAGE"]}
+    assert plan.references["REDIS_IMAGE"].startswith("letta-stack/redis:")
+
+
+def test_auto_without_a_registry_takes_equivalents_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, Registry())
+
+    plans = [third_party.choose(list(PINNED), source="auto", platforms=BOTH) for _ in range(2)]
+
+    assert plans[0] == plans[1]
+    assert list(plans[0].rebuilt) == list(PINNED)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert all(reference in said[0] for reference in PINNED.values())
+    assert "no such host" in said[0]
+
+
+def test_auto_works_when_only_some_images_can_be_pulled(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, Registry(PINNED["DEBIAN_IMAGE"], PINNED["REDIS_IMAGE"]))
+
+    plan = third_party.choose(["POSTGRES_IMAGE", "REDIS_IMAGE"], source="auto", platforms=BOTH)
+
+    assert plan.references["REDIS_IMAGE"] == PINNED["REDIS_IMAGE"]
+    assert list(plan.rebuilt) == ["POSTGRES_IMAGE"]
+    assert plan.base == PINNED["DEBIAN_IMAGE"]
+
+
+def test_auto_asks_a_silent_registry_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = use(monkeypatch, Registry(silent=True))
+
+    plan = third_party.choose(["POSTGRES_IMAGE", "REDIS_IMAGE"], source="auto", platforms=BOTH)
+
+    assert len(plan.rebuilt) == 3
+    # The images of the topology share one question; the base they are built from is the second.
+    assert len(registry.asked) == 2
+
+
+def test_an_image_that_the_engine_has_needs_no_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = use(monkeypatch, Registry(local=list(PINNED.values())))
+
+    plan = third_party.choose(list(PINNED), source="auto", platforms=(third_party.native(),))
+
+    assert plan.references == PINNED
+    assert registry.asked == []
+
+
+def test_a_second_call_does_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = third_party.choose(list(PINNED), source="debian", platforms=BOTH)
+    use(monkeypatch, Registry(local=list(plan.rebuilt.values())))
+
+    third_party.make(plan, ca=None)  # conftest.py fails the test if this starts a process
+
+
+def test_making_builds_the_base_before_what_stands_on_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use(monkeypatch, Registry())
+    commands: list[Sequence[str]] = []
+    monkeypatch.setattr(process, "run", commands.append)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    plan = third_party.choose(["NGINX_IMAGE"], source="debian", platforms=BOTH)
+
+    third_party.make(plan, ca=tmp_path / "ca.pem")
+
+    assert [command[:2] for command in commands] == [
+        ["mmdebstrap", "--quiet"],
+        ["docker", "import"],
+        ["docker", "buildx"],
+        ["docker", "buildx"],
+    ]
+    assert f"--build-arg=BOOTSTRAP_IMAGE={third_party.bootstrap_reference()}" in commands[2]
+    assert third_party.into_engine(plan.base) in commands[2]
+    assert f"--build-arg=DEBIAN_IMAGE={plan.base}" in commands[3]
+    assert f"--secret=id=ca,src={tmp_path}/ca.pem" in commands[3]
+    assert "--platform=linux/amd64,linux/arm64" in commands[3]
+
+
+def test_a_missing_mmdebstrap_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, Registry())
+    monkeypatch.setattr("shutil.which", lambda _: None)
+
+    with pytest.raises(BootstrapMissing, match=r"`inv engine` as root .* or use --images hub"):
+        third_party.make(third_party.choose([], source="debian", platforms=BOTH), ca=None)
+
+
+def test_a_failed_build_says_that_it_can_be_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = third_party.choose(["REDIS_IMAGE"], source="debian", platforms=BOTH)
+    use(monkeypatch, Registry(local=[plan.base]))
+
+    def fail(argv: Sequence[str]) -> None:
+        raise CommandFailed(argv, 1)
+
+    monkeypatch.setattr(process, "run", fail)
+
+    with pytest.raises(
+        BuildFailed, match=r"cannot build letta-stack/redis:.*finished steps are kept"
+    ):
+        third_party.make(plan, ca=None)
+
+
+def test_two_runs_may_make_the_same_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = third_party.choose(["REDIS_IMAGE"], source="debian", platforms=BOTH)
+    use(monkeypatch, Registry(local=[plan.base]))
+
+    def lose_the_race(argv: Sequence[str]) -> None:
+        use(monkeypatch, Registry(local=list(plan.rebuilt.values())))
+        raise CommandFailed(argv, 1)
+
+    monkeypatch.setattr(process, "run", lose_the_race)
+
+    third_party.make(plan, ca=None)
+
+
+def test_the_tag_names_everything_that_goes_into_an_equivalent() -> None:
+    base = third_party.tag("REDIS_IMAGE", base="a", platforms=BOTH)
+
+    assert base != third_party.tag("REDIS_IMAGE", base="b", platforms=BOTH)
+    assert base != third_party.tag("REDIS_IMAGE", base="a", platforms=BOTH[:1])
+    assert (
+        base.partition(":")[2]
+        != third_party.tag("NGINX_IMAGE", base="a", platforms=BOTH).partition(":")[2]
+    )
+
+
+def test_every_image_that_a_pin_names_has_an_equivalent() -> None:
+    pins = [pin for pin in PINS if pin.endswith("_IMAGE")]
+
+    assert [
+        pin
+        for pin in pins
+        if not (third_party.IMAGES / third_party.directory(pin) / "Dockerfile").is_file()
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("stderr", "reason"),
+    [
+        (
+            DNS,
+            'Head "https://registry.example/v2/": dial tcp: lookup registry.example: no such host',
+        ),
+        ("no answer within 20 s", "no answer within 20 s"),
+        ("a\nERROR: x: not found\n\n", "x: not found"),
+        ("", "no reason given"),
+    ],
+)
+def test_the_reason_is_the_end_of_the_last_error(stderr: str, reason: str) -> None:
+    assert third_party.reason_of(stderr) == reason
+
+
+def test_bases_are_made_for_this_machine_too_because_build_stages_run_on_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(third_party, "native", lambda: "linux/amd64")
+
+    plan = third_party.choose(["POSTGRES_IMAGE"], source="debian", platforms=("linux/arm64",))
+
+    assert plan.platforms == BOTH

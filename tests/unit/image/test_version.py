@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+from packaging.version import Version
+
+from letta_stack.base import process
+from letta_stack.base.process import Completed
+from letta_stack.errors import BadVersion, LettaCode, VersionsDisagree
+from letta_stack.image import version
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@pytest.fixture
+def no_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    def probe(argv: Sequence[str], **_: object) -> Completed:
+        return Completed(128, "", "fatal: not a git repository")
+
+    monkeypatch.setattr(process, "probe", probe)
+
+
+def source_tree(directory: Path, *, pyproject: str = "", pkg_info: str = "") -> Path:
+    if pyproject:
+        (directory / "pyproject.toml").write_text(pyproject, encoding="utf-8")
+    if pkg_info:
+        (directory / "PKG-INFO").write_text(pkg_info, encoding="utf-8")
+    return directory
+
+
+PYPROJECT = '[project]\nname = "letta"\nversion = "0.16.5"\n'
+PKG_INFO = "Metadata-Version: 2.4\nName: letta\nVersion: 0.16.4\n\nVersion: 9.9.9\n"
+
+
+@pytest.mark.parametrize(
+    ("explicit", "pyproject", "pkg_info", "expected"),
+    [
+        ("0.16.6", PYPROJECT, PKG_INFO, ("--version", "0.16.6")),
+        ("", PYPROJECT, PKG_INFO, ("pyproject.toml", "0.16.5")),
+        ("", "[project]\nname = 'letta'\n", PKG_INFO, ("PKG-INFO", "0.16.4")),
+        ("", "", "", ("pins.env", "0.16.8")),
+    ],
+)
+@pytest.mark.usefixtures("no_git")
+def test_precedence(
+    explicit: str, pyproject: str, pkg_info: str, expected: tuple[str, str], tmp_path: Path
+) -> None:
+    tree = source_tree(tmp_path, pyproject=pyproject, pkg_info=pkg_info)
+
+    found = version.detect(pin="0.16.8", explicit=explicit, source=tree)
+
+    assert (found.chosen.source, str(found.version)) == expected
+    assert found.evidence[-1] is found.chosen
+
+
+def test_why_asks_every_source_and_marks_the_one_that_counts(tmp_path: Path, no_git: None) -> None:
+    tree = source_tree(tmp_path, pyproject=PYPROJECT)
+
+    lines = version.detect(pin="0.16.8", source=tree, image="x", every_source=True).explain()
+
+    sources = ["pyproject.toml", "PKG-INFO", "image metadata", "git describe", "pins.env"]
+    assert [line[3:17].rstrip() for line in lines] == sources
+    assert [line[:2] for line in lines] == ["->", "  ", "  ", "  ", "  "]
+
+
+def test_a_packed_sdist_is_read(tmp_path: Path, no_git: None) -> None:
+    path = tmp_path / "letta-0.16.4.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        member = tarfile.TarInfo("letta-0.16.4/PKG-INFO")
+        member.size = len(PKG_INFO)
+        archive.addfile(member, io.BytesIO(PKG_INFO.encode()))
+
+    assert Version("0.16.4") == version.detect(pin="0.16.8", source=path).version
+
+
+@pytest.mark.parametrize(
+    ("described", "expected"),
+    [
+        ("0.16.8-0-g87fd37aab", "0.16.8"),
+        ("0.16.8-7-g87fd37aab", "0.16.8.post7+g87fd37aab"),
+    ],
+)
+def test_git_tags(
+    described: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "probe", lambda *_, **__: Completed(0, f"{described}\n", ""))
+
+    assert Version(expected) == version.from_git(tmp_path).version
+
+
+def test_git_is_asked_for_lightweight_tags_without_v(tmp_path: Path, real_processes: None) -> None:
+    def git(*arguments: str) -> None:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True)
+
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "--message=one")
+    git("tag", "0.16.8")
+    git("tag", "v1.0.0")
+
+    assert Version("0.16.8") == version.from_git(tmp_path).version
+
+
+def test_a_missing_image_is_a_source_that_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        process,
+        "probe",
+        lambda *_, **__: Completed(125, "", "docker: No such image: x\n\nRun 'docker'"),
+    )
+
+    assert version.from_image("x").note == "x: docker: No such image: x"
+
+
+@pytest.mark.parametrize("text", ["0.17.0", "0.17.0.dev1", "0.17.0rc1", "0.32.13", "1.0.0"])
+def test_letta_code_is_refused_with_an_override(text: str) -> None:
+    with pytest.raises(LettaCode, match="different product"):
+        version.check_supported(Version(text))
+    version.check_supported(Version(text), allow_letta_code=True)
+
+
+@pytest.mark.parametrize("text", ["0.16.8", "0.16.99", "0.16.8.post1", "0.16.8+local"])
+def test_servers_are_supported(text: str) -> None:
+    version.check_supported(Version(text))
+
+
+@pytest.mark.parametrize("text", ["", "x", "0.16", "0.16.8.1", "1!0.16.8", "0.16.8-beta-x"])
+def test_versions_without_a_form_are_refused(text: str) -> None:
+    with pytest.raises(BadVersion, match="give"):
+        version.parse(text)
+
+
+def test_a_pyproject_that_is_not_toml_is_named(tmp_path: Path) -> None:
+    source_tree(tmp_path, pyproject="[project\n")
+
+    with pytest.raises(BadVersion, match=r"pyproject\.toml is not TOML"):
+        version.from_pyproject(tmp_path)
+
+
+def test_a_built_image_must_say_the_same_everywhere() -> None:
+    found = {"image metadata": "0.16.8", "label": "0.16.8", "/v1/health/": "0.16.8"}
+
+    version.agree(Version("0.16.8"), found)
+    version.agree(Version("0.16.8+dev.g1234567"), found)
+    with pytest.raises(VersionsDisagree, match=r"/v1/health/ says Letta 0\.16\.7"):
+        version.agree(Version("0.16.8"), {**found, "/v1/health/": "0.16.7"})
+
+
+def test_the_stack_has_a_semantic_version() -> None:
+    assert str(version.stack_version("0.1.0")) == "0.1.0"
+    with pytest.raises(BadVersion, match="Semantic"):
+        version.stack_version("v0.1.0")

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from letta_stack.base import process
+from letta_stack.base.process import Completed
+from letta_stack.errors import RegistryDenied
+from letta_stack.registry import credentials
+from letta_stack.registry.credentials import Credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+HOST = "registry.example"
+AUTH = base64.b64encode(b"user:pass:word").decode()
+
+
+def config(directory: Path, document: object) -> Path:
+    path = directory / "config.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("host", "document", "expected"),
+    [
+        (HOST, {}, None),
+        (HOST, {"auths": {HOST: {}}}, None),
+        (HOST, {"auths": {HOST: {"auth": AUTH}}}, Credentials("user", "pass:word")),
+        (HOST, {"auths": {f"https://{HOST}": {"auth": AUTH}}}, Credentials("user", "pass:word")),
+        (HOST, {"auths": {"other.example": {"auth": AUTH}}}, None),
+        (HOST, {"auths": {HOST: {"identitytoken": "t"}}}, Credentials("", "", "t")),
+        (
+            "docker.io",
+            {"auths": {"https://index.docker.io/v1/": {"auth": AUTH}}},
+            Credentials("user", "pass:word"),
+        ),
+    ],
+)
+def test_the_configuration_file(
+    host: str, document: object, expected: Credentials | None, tmp_path: Path
+) -> None:
+    assert credentials.find(host, config(tmp_path, document)) == expected
+
+
+def test_no_configuration_is_no_login(tmp_path: Path) -> None:
+    assert credentials.find(HOST, tmp_path / "config.json") is None
+
+
+@pytest.mark.parametrize(
+    "content", ["{", json.dumps({"auths": {HOST: {"auth": "not base64!"}}})], ids=["json", "auth"]
+)
+def test_a_damaged_file_is_named(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(content, encoding="utf-8")
+
+    with pytest.raises(RegistryDenied, match=rf"config\.json.*docker login {HOST}"):
+        credentials.find(HOST, path)
+
+
+@pytest.mark.parametrize(
+    ("document", "helper"),
+    [
+        ({"credHelpers": {HOST: "one"}, "credsStore": "two"}, "one"),
+        ({"credHelpers": {"other.example": "one"}, "credsStore": "two"}, "two"),
+    ],
+)
+def test_helpers_get_the_host_on_stdin(
+    document: object, helper: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Sequence[str], str | None]] = []
+
+    def probe(argv: Sequence[str], *, stdin: str | None = None, **_: object) -> Completed:
+        asked.append((argv, stdin))
+        return Completed(0, json.dumps({"Username": "user", "Secret": "word"}), "")
+
+    monkeypatch.setattr(process, "probe", probe)
+
+    assert credentials.find(HOST, config(tmp_path, document)) == Credentials("user", "word")
+    assert asked == [([f"docker-credential-{helper}", "get"], HOST)]
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, completed: Completed) -> None:
+    monkeypatch.setattr(process, "probe", lambda *_, **__: completed)
+
+
+def test_a_refresh_token_is_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, Completed(0, json.dumps({"Username": "<token>", "Secret": "t"}), ""))
+
+    found = credentials.find(HOST, config(tmp_path, {"credsStore": "x"}))
+
+    assert found == Credentials("", "", "t")
+
+
+def test_a_helper_without_an_entry_is_no_login(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(monkeypatch, Completed(1, "credentials not found in native keychain\n", ""))
+
+    assert credentials.find(HOST, config(tmp_path, {"credsStore": "x"})) is None
+
+
+def test_a_broken_helper_is_named_without_what_it_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(monkeypatch, Completed(1, "s3cret", "keyring is locked\nmore"))
+
+    with pytest.raises(RegistryDenied, match=r"docker-credential-x .*keyring is locked") as caught:
+        credentials.find(HOST, config(tmp_path, {"credsStore": "x"}))
+
+    assert "s3cret" not in str(caught.value)
+
+
+def test_secrets_are_not_shown() -> None:
+    assert repr(Credentials("user", "word", "token")) == "Credentials(username='user')"

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from letta_stack.errors import BadReference, BadVersion, OlderThanLatest
+from letta_stack.registry import reference
+from letta_stack.registry.reference import Target
+from letta_stack.release import tags
+from letta_stack.release.tags import Kind
+
+
+def written(version: str, present: list[str]) -> list[str]:
+    release = tags.parse_release(version)
+    return [one.tag for one in tags.decide(release, tags.published(present)) if one.write]
+
+
+@pytest.mark.parametrize(
+    ("version", "present", "expected"),
+    [
+        ("0.16.8", [], ["0.16.8", "0.16", "latest"]),
+        ("0.16.8", ["0.16.7", "0.16", "latest"], ["0.16.8", "0.16", "latest"]),
+        ("0.16.8", ["0.16.8"], ["0.16.8", "0.16", "latest"]),
+        ("0.16.10", ["0.16.9"], ["0.16.10", "0.16", "latest"]),
+        # a fix for an old version moves nothing back
+        ("0.16.7", ["0.16.8"], ["0.16.7"]),
+        ("0.15.9", ["0.16.8", "0.15.8"], ["0.15.9", "0.15"]),
+        ("0.15.7", ["0.16.8", "0.15.8"], ["0.15.7"]),
+        # a rebuilt image
+        ("0.16.8-r2", ["0.16.8"], ["0.16.8-r2", "0.16", "latest"]),
+        ("0.16.8-r10", ["0.16.8-r9"], ["0.16.8-r10", "0.16", "latest"]),
+        ("0.16.8", ["0.16.8-r2"], ["0.16.8"]),
+        ("0.16.7-r2", ["0.16.8"], ["0.16.7-r2"]),
+        # what is not final floats nowhere, and does not hold back what is
+        ("0.16.9rc1", ["0.16.8"], ["0.16.9rc1"]),
+        ("0.16.9a1", [], ["0.16.9a1"]),
+        ("0.16.8.dev20250115", [], ["0.16.8.dev20250115"]),
+        ("0.16.8.post1", ["0.16.8"], ["0.16.8.post1"]),
+        ("0.16.8+local.1", ["0.16.7"], ["0.16.8_local.1"]),
+        ("0.16.8", ["0.16.9rc1", "0.16.8.post1", "0.17.0.dev1"], ["0.16.8", "0.16", "latest"]),
+        # somebody else's tags are not versions of ours
+        ("0.16.8", ["v0.16.9", "0.16.9-slim", "0.16.9-1", "edge", "0.16.9-r1"], ["0.16.8", "0.16", "latest"]),
+    ],
+)  # fmt: skip
+def test_what_a_release_writes(version: str, present: list[str], expected: list[str]) -> None:
+    assert expected == written(version, present)
+
+
+def test_the_immutable_tag_comes_first_and_floating_ones_say_why_they_stay() -> None:
+    release = tags.parse_release("0.16.7")
+
+    decisions = tags.decide(release, tags.published(["0.16.8-r2"]))
+
+    assert [one.kind for one in decisions] == [Kind.IMMUTABLE, Kind.FLOATING, Kind.FLOATING]
+    assert [one.reason for one in decisions[1:]] == ["0.16.8-r2 is higher"] * 2
+
+
+def test_a_nightly_has_a_name_of_its_own_and_touches_no_release_tag() -> None:
+    decisions = tags.decide_nightly(dt.date(2026, 3, 1))
+
+    assert [one.tag for one in decisions] == ["nightly-20260301", "nightly"]
+
+
+def test_a_commit_is_named_by_twelve_digits() -> None:
+    assert [one.tag for one in tags.decide_commit("0123456789abcdef")] == ["sha-0123456789ab"]
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        ("0.16.8", "0.16.8"),
+        ("v0.16.8", "0.16.8"),
+        ("0.16.8-r1", "0.16.8"),
+        ("0.16.8-r2", "0.16.8-r2"),
+        ("0.16.8rc1-r3", "0.16.8rc1-r3"),
+        ("0.16.8+a.b", "0.16.8_a.b"),
+        ("0.16.8_a.b", "0.16.8_a.b"),
+        ("0.16.8-post1", "0.16.8.post1"),
+    ],
+)
+def test_a_version_becomes_a_tag_and_comes_back(text: str, tag: str) -> None:
+    release = tags.parse_release(text)
+
+    assert tag == release.tag
+    assert release == tags.parse_release(tag)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "latest", "0.16", "0.16.8.1", "1!0.16.8", "0.16.x", "0.16.8-r0"]
+)
+def test_what_is_no_version_is_refused(text: str) -> None:
+    with pytest.raises(BadVersion):
+        tags.parse_release(text)
+
+
+def test_a_revision_comes_from_the_flag_or_the_suffix_but_not_from_both() -> None:
+    assert tags.parse_release("0.16.8", revision=3).tag == "0.16.8-r3"
+    assert tags.parse_release("0.16.8-r3", revision=3).tag == "0.16.8-r3"
+    with pytest.raises(BadVersion, match="do not fit together"):
+        tags.parse_release("0.16.8-r2", revision=3)
+    with pytest.raises(BadVersion, match="do not fit together"):
+        tags.parse_release("0.16.8", revision=-1)
+
+
+@pytest.mark.parametrize("tag", ["a", "_x", "A.b-c_d", "x" * 128])
+def test_legal_tags(tag: str) -> None:
+    assert tag == reference.check_tag(tag)
+
+
+@pytest.mark.parametrize("tag", ["", ".a", "-a", "a+b", "a/b", "a:b", "x" * 129, "a\n"])
+def test_illegal_tags(tag: str) -> None:
+    with pytest.raises(BadReference, match="cannot be a tag"):
+        reference.check_tag(tag)
+
+
+def test_a_version_that_is_too_long_for_a_tag_is_refused() -> None:
+    with pytest.raises(BadReference):
+        tags.parse_release("0.16.8+" + "x" * 128)
+
+
+@pytest.mark.parametrize(
+    ("registries", "repositories", "expected"),
+    [
+        ([], ["letta/letta"], [Target("docker.io", "letta/letta")]),
+        ([], ["letta"], [Target("docker.io", "library/letta")]),
+        (["ghcr.io"], ["letta"], [Target("ghcr.io", "letta")]),
+        (["a.b", "localhost:5000"], ["x"], [Target("a.b", "x"), Target("localhost:5000", "x")]),
+        (["a.b"], ["x", "ghcr.io/org/y"], [Target("a.b", "x"), Target("ghcr.io", "org/y")]),
+        ([], ["localhost/x"], [Target("localhost", "x")]),
+        (["[::1]:5000"], ["x"], [Target("[::1]:5000", "x")]),
+        (["a.b", "a.b"], ["x"], [Target("a.b", "x")]),
+    ],
+)
+def test_targets(registries: list[str], repositories: list[str], expected: list[Target]) -> None:
+    assert expected == reference.parse_targets(registries, repositories)
+
+
+@pytest.mark.parametrize(
+    ("registry", "repository"),
+    [
+        ("a.b", "Letta/letta"),
+        ("a.b", "letta:latest"),
+        ("a.b", "letta//x"),
+        ("a.b", "-x"),
+        ("a.b", ""),
+        ("a.b", "x" * 256),
+        ("https://a.b", "x"),
+        ("a.b/c", "x"),
+        ("a.b:", "x"),
+        ("-a.b", "x"),
+    ],
+)
+def test_illegal_targets(registry: str, repository: str) -> None:
+    with pytest.raises(BadReference, match="cannot be a re"):
+        reference.parse_targets([registry], [repository])
+
+
+@pytest.mark.parametrize("version", ["0.16.7", "0.16.8rc1", "0.16.8", "0.15.9-r2"])
+def test_a_version_below_the_highest_is_refused_unless_it_is_meant(version: str) -> None:
+    release, highest = tags.parse_release(version), tags.parse_release("0.16.8-r2")
+
+    with pytest.raises(OlderThanLatest, match="--allow-older"):
+        tags.check_not_older(release, highest)
+    tags.check_not_older(release, highest, allow_older=True)
+
+
+@pytest.mark.parametrize("version", ["0.16.8-r2", "0.16.8-r3", "0.16.9rc1", "0.16.7+mine"])
+def test_a_version_that_is_not_below_the_highest_passes(version: str) -> None:
+    tags.check_not_older(tags.parse_release(version), tags.parse_release("0.16.8-r2"))
+    tags.check_not_older(tags.parse_release(version), None)

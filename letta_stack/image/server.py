@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shlex
 import sys
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 REPOSITORY = "letta-stack/letta"
+IMAGE_VARIABLE = "LETTA_STACK_IMAGE"
 INPUTS_LABEL = "letta-stack.inputs"  # a hash of everything that the image was built from
 VERSION_LABEL = "org.opencontainers.image.version"
 REVISION_LABEL = "org.opencontainers.image.revision"
@@ -85,7 +87,12 @@ class Request:
 
 
 def image_name() -> str:
-    """Name the server's image, as compose does."""
+    """Name the server's image, as compose does: ``LETTA_STACK_IMAGE``, or the pinned version's."""
+    return os.environ.get(IMAGE_VARIABLE) or default_image()
+
+
+def default_image() -> str:
+    """Name the image that this checkout builds unless told otherwise."""
     return f"{REPOSITORY}:{Pins.load()['LETTA_VERSION']}"
 
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from letta_stack.base import process
 from letta_stack.base.flags import choice
 from letta_stack.engine import disk
-from letta_stack.errors import BadValue
+from letta_stack.errors import BadValue, ImageUnavailable
 from letta_stack.image import third_party
-from letta_stack.image.server import build_server, image_name
+from letta_stack.image.server import IMAGE_VARIABLE, build_server, default_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,15 +43,26 @@ class Sources:
             ca=find_ca(ca, os.environ),
         )
 
-    def prepare(self, pins: Sequence[str], engine: Engine, *, server: bool) -> dict[str, str]:
-        """Make or pull what is missing: the images behind ``pins`` and, if asked, the server's.
+    def prepare(self, pins: Sequence[str], engine: Engine, *, server: str = "") -> dict[str, str]:
+        """Make or pull what is missing: the images behind ``pins``, and the server's image if ``server`` names it.
 
-        Returns the compose variables that name the images.
+        An image of the user's own is used as it is. Returns the compose variables that name the images.
+
+        Raises:
+            ImageUnavailable: the user's own image is not on the engine.
+
         """
         if server:
-            if not process.probe(["docker", "image", "inspect", image_name()]).ok:
-                disk.check(engine, build=True)
-            self.build()
+            there = third_party.is_local(server)
+            if server == default_image():
+                if not there:
+                    disk.check(engine, build=True)
+                self.build()
+            elif not there:
+                raise ImageUnavailable(
+                    f"{IMAGE_VARIABLE} names {server}, which is not on this engine; pull it with "
+                    f"`docker pull`, or make it: {IMAGE_VARIABLE}={server} inv build"
+                )
         return third_party.ensure(pins, source=self.images, ca=self.ca)
 
     def build(

@@ -52,12 +52,11 @@ def _up(project: Project, sources: Sources) -> None:
     preflight.ports(ports, project.name)
     disk.check(running_engine, build=False)
 
-    variables = sources.prepare(
-        project.topology.images, running_engine, server=project.topology.has_server
-    )
+    image = config["services"][SERVER]["image"] if project.topology.has_server else ""
+    variables = sources.prepare(project.topology.images, running_engine, server=image)
     project = project.with_variables(variables)
-    if project.topology.has_server:
-        preflight.architecture(config["services"][SERVER]["image"], running_engine)
+    if image:
+        preflight.architecture(image, running_engine)
 
     start(project)
     if project.topology.published:

@@ -19,7 +19,13 @@ Rendered = dict[str, Any]
 
 @pytest.fixture(autouse=True)
 def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENAI_API_KEY", "LETTA_STACK_PORT", "LETTA_STACK_BIND", "LETTA_PG_URI"):
+    for name in (
+        "OPENAI_API_KEY",
+        "LETTA_STACK_PORT",
+        "LETTA_STACK_BIND",
+        "LETTA_PG_URI",
+        "LETTA_STACK_IMAGE",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

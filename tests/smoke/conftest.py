@@ -17,7 +17,7 @@ from python_on_whales import docker
 from letta_stack.base import process
 from letta_stack.base.paths import ROOT
 from letta_stack.engine import inspect
-from letta_stack.image import third_party
+from letta_stack.image import server, third_party
 from letta_stack.image.sources import Sources
 from letta_stack.pins.file import Pins
 from letta_stack.release import notes
@@ -172,9 +172,8 @@ def inv(*arguments: str, environment: Mapping[str, str] | None = None) -> None:
 def prepared(topology: str) -> Mapping[str, str]:
     """Make sure that the images of a topology are there; return the variables that name them."""
     sources = Sources.of(images="auto", otelcol="auto", letta_source="", ca="")
-    return sources.prepare(
-        TOPOLOGIES[topology].images, inspect.require(), server=TOPOLOGIES[topology].has_server
-    )
+    image = server.image_name() if TOPOLOGIES[topology].has_server else ""
+    return sources.prepare(TOPOLOGIES[topology].images, inspect.require(), server=image)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from python_on_whales.exceptions import DockerException
 
 from letta_stack.base.paths import ROOT
 from letta_stack.base.wait import wait_until
-from letta_stack.pins.file import Pins
+from letta_stack.image.server import image_name
 from letta_stack.topology.catalogue import API_PORT, HEALTH_PATH, SERVER
 from letta_stack.topology.report import PASSWORD_FILE
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RUN = f"letta-smoke-{secrets.token_hex(3)}"
 """Begins the name of everything that this run makes, so that it meets nobody's stack and can be cleaned up."""
 
-IMAGE = f"letta-stack/letta:{Pins.load()['LETTA_VERSION']}"
+IMAGE = image_name()
 VOLUME_PATH = "/var/lib/letta"
 SECRETS_PATH = f"{VOLUME_PATH}/secrets"
 

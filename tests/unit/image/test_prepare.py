@@ -4,12 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from letta_stack.base import process
-from letta_stack.base.process import Completed
 from letta_stack.engine import disk
 from letta_stack.engine.inspect import Engine
 from letta_stack.errors import BadValue
-from letta_stack.image import third_party
+from letta_stack.image import server, third_party
 from letta_stack.image.sources import CA_VARIABLES, Sources, find_ca
 from letta_stack.topology.catalogue import TOPOLOGIES
 
@@ -102,11 +100,11 @@ def test_room_to_build_is_asked_for_only_if_the_image_is_missing(
     there: bool, asked: list[bool], built: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
-    monkeypatch.setattr(process, "probe", lambda _: Completed(0 if there else 1, "", ""))
+    monkeypatch.setattr(third_party, "is_local", lambda _: there)
     monkeypatch.setattr(disk, "check", lambda _, *, build: seen.append(build))
     monkeypatch.setattr(third_party, "ensure", lambda pins, **_: dict.fromkeys(pins, "made"))
 
-    assert sources().prepare(TOPOLOGIES["dev"].images, ENGINE, server=True) == {
+    assert sources().prepare(TOPOLOGIES["dev"].images, ENGINE, server=server.image_name()) == {
         "POSTGRES_IMAGE": "made",
         "REDIS_IMAGE": "made",
         "NGINX_IMAGE": "made",

@@ -41,7 +41,7 @@ def dockerfiles(root: Path) -> list[Path]:
 
 def compose_files(root: Path) -> list[Path]:
     """Find the compose files of the project."""
-    return sorted([*root.glob("*compose.yaml"), *root.glob("compose/*.yaml")])
+    return sorted([*root.glob("*compose.yaml"), *root.glob("compose/**/*.yaml")])
 
 
 def dockerfile_problems(text: str, pins: Mapping[str, str]) -> Iterator[tuple[int, str]]:

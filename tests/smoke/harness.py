@@ -161,7 +161,9 @@ def blank_environment() -> dict[str, str]:
     It keeps the user's own `.env` and shell out of the tests (a `LETTA_PG_URI` there is a real database), and it
     is a test in itself: upstream's server crashes at some of them.
     """
-    fragment = yaml.safe_load((ROOT / "compose" / "server.yaml").read_text(encoding="utf-8"))
+    fragment = yaml.safe_load(
+        (ROOT / "compose" / "services" / "server.yaml").read_text(encoding="utf-8")
+    )
     return dict.fromkeys(fragment["services"][SERVER]["environment"], "")
 
 

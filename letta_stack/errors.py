@@ -289,6 +289,18 @@ class BadSource(LettaStackError):
     exit_code = 73
 
 
+class BadCertificate(LettaStackError):
+    """A certificate or key cannot be used."""
+
+    exit_code = 95
+
+
+class CertificateExpires(LettaStackError):
+    """A certificate has ended or soon will."""
+
+    exit_code = 96
+
+
 class CommandFailed(LettaStackError):
     """A command failed; ``inv`` leaves with the command's own exit code.
 

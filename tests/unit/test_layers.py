@@ -11,7 +11,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-LAYERS = ("errors", "base", "registry", "engine", "pins", "image", "topology", "release", "cli")
+LAYERS = (
+    "errors",
+    "base",
+    "registry",
+    "engine",
+    "pins",
+    "image",
+    "certs",
+    "topology",
+    "release",
+    "cli",
+)
 PACKAGE = ROOT / "letta_stack"
 
 

@@ -1,0 +1,1 @@
+"""Certificates of the gateway: a local authority, leaf certificates, and what expires when."""

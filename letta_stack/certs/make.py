@@ -1,0 +1,79 @@
+"""`inv certs.make`: the local authority once, the gateway's certificate whenever it is due."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from letta_stack.certs import issue, names, store
+from letta_stack.certs.check import Finding, inspect_file
+from letta_stack.errors import BadCertificate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+RENEW_AT = 1 / 3  # of its life left, as most ACME clients do
+
+
+def make(
+    directory: Path,
+    texts: Sequence[str],
+    *,
+    days: int,
+    force: bool,
+    now: dt.datetime,
+    say: Callable[[str], None],
+) -> bool:
+    """Make what is missing, due or for other names; return whether the gateway's certificate changed.
+
+    Raises:
+        BadCertificate: the authority's files are there but unusable; they are left as they are.
+        BadValue: a name is not one.
+
+    """
+    wanted = names.parse(texts)
+    authority = store.read_authority(directory)
+    if authority is None:
+        authority = issue.authority(f"letta-stack {directory.name}", now)
+        store.write(directory / store.AUTHORITY_KEY, authority.key_pem, mode=0o600)
+        store.write(directory / store.AUTHORITY, authority.certificate_pem, mode=0o644)
+        say(f"made the authority {directory / store.AUTHORITY}; clients trust it with --cacert")
+    if authority.certificate.not_valid_after_utc <= now + dt.timedelta(days=days):
+        raise BadCertificate(
+            f"the authority in {directory} ends before a new certificate would; move the directory "
+            "elsewhere and run `inv certs.make` again, then hand out the new ca.pem"
+        )
+    path = directory / store.GATEWAY
+    if reason := due(path, authority, wanted, now, force=force):
+        pair = issue.leaf(authority, wanted, now, days=days)
+        store.write(path, pair.key_pem + pair.certificate_pem, mode=0o600)
+        say(f"made {path} for {names.show(wanted)}, valid {days} days ({reason})")
+        return True
+    say(f"{path} is good until {inspect_file(path).ends:%Y-%m-%d}")
+    return False
+
+
+def due(
+    path: Path,
+    authority: issue.Pair,
+    wanted: Sequence[object],
+    now: dt.datetime,
+    *,
+    force: bool,
+) -> str:
+    """Say why a new certificate is needed, "" if none is."""
+    if not path.exists():
+        return "there was none"
+    if force:
+        return "--force"
+    found: Finding = inspect_file(path)
+    (certificate, *_) = store.read_chain(path)
+    if certificate.issuer != authority.certificate.subject:
+        return "another authority made the old one"
+    if set(names.of(certificate)) != set(wanted):
+        return "the old one is for other names"
+    life = found.ends - certificate.not_valid_before_utc
+    if found.ends - now < life * RENEW_AT:
+        return f"the old one ends {found.ends:%Y-%m-%d}"
+    return ""

@@ -1,0 +1,67 @@
+"""Certificates of the gateway: `certs.make`, `certs.check`."""
+
+from __future__ import annotations
+
+from invoke.collection import Collection
+from invoke.context import Context
+
+from letta_stack.cli.task import PROJECT, task
+
+PROJECT_HELP = f"{PROJECT} (default: letta-stack-prod)"
+
+
+@task(
+    iterable=["name"],
+    help={
+        "name": "host name or address beside those of this machine, repeatable",
+        "days": "how long the certificate is valid (default: 90)",
+        "force": "make a new one although the old one is good",
+        "project": PROJECT_HELP,
+    },
+)
+def make(
+    _: Context, name: list[str], days: str = "90", force: bool = False, project: str = ""
+) -> None:
+    """Make a local authority, and a certificate for the gateway of `prod`."""
+    import datetime as dt
+
+    from letta_stack.base import console, flags
+    from letta_stack.certs import make as certs_make
+    from letta_stack.certs import store
+    from letta_stack.topology.project import Project
+
+    found = Project.of("prod", project=project)
+    certs_make.make(
+        store.directory(found.name),
+        name,
+        days=flags.count("--days", days),
+        force=force,
+        now=dt.datetime.now(tz=dt.UTC),
+        say=console.say,
+    )
+
+
+@task(
+    help={
+        "soon": "days before the end at which the command fails (default: 21)",
+        "project": PROJECT_HELP,
+    }
+)
+def check(_: Context, soon: str = "21", project: str = "") -> None:
+    """Say when each certificate ends; fail if one does soon."""
+    import datetime as dt
+
+    from letta_stack.base import console, flags
+    from letta_stack.certs import check as certs_check
+    from letta_stack.certs import store
+    from letta_stack.topology.project import Project
+
+    found = Project.of("prod", project=project)
+    now = dt.datetime.now(tz=dt.UTC)
+    findings = certs_check.findings(store.directory(found.name))
+    for one in findings:
+        console.result(certs_check.describe(one, now))
+    certs_check.check_expiry(findings, now, soon=flags.count("--soon", soon))
+
+
+certs = Collection("certs", make, check)

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import datetime as dt
+import ssl
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from letta_stack.certs import check, issue, make, names, store
+from letta_stack.errors import BadCertificate, BadValue, CertificateExpires
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NOW = dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
+
+
+def made(
+    directory: Path, *texts: str, days: int = 90, force: bool = False, now: dt.datetime = NOW
+) -> tuple[bool, list[str]]:
+    said: list[str] = []
+    return make.make(directory, texts, days=days, force=force, now=now, say=said.append), said
+
+
+def leaf(directory: Path) -> x509.Certificate:
+    return store.read_chain(directory / store.GATEWAY)[0]
+
+
+def test_the_first_call_makes_an_authority_and_a_certificate_that_python_takes(
+    tmp_path: Path,
+) -> None:
+    changed, said = made(tmp_path, "letta.example.org")
+
+    assert changed
+    assert "ca.pem" in said[0]
+    leaf(tmp_path).verify_directly_issued_by(store.read_chain(tmp_path / store.AUTHORITY)[0])
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tmp_path / store.GATEWAY)
+    shown = names.show(names.of(leaf(tmp_path)))
+    assert shown == "localhost, 127.0.0.1, ::1, letta.example.org"
+
+
+def test_keys_are_for_the_owner_alone(tmp_path: Path) -> None:
+    made(tmp_path / "project")
+
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "project").iterdir()
+    }
+    assert modes == {store.AUTHORITY: 0o644, store.AUTHORITY_KEY: 0o600, store.GATEWAY: 0o600}
+    assert stat.S_IMODE((tmp_path / "project").stat().st_mode) == 0o700
+
+
+def test_the_authority_signs_leaves_only_and_a_leaf_signs_nothing(tmp_path: Path) -> None:
+    made(tmp_path)
+    (authority,) = store.read_chain(tmp_path / store.AUTHORITY)
+
+    def constraints(one: x509.Certificate) -> x509.BasicConstraints:
+        return one.extensions.get_extension_for_class(x509.BasicConstraints).value
+
+    usage = authority.extensions.get_extension_for_class(x509.KeyUsage).value
+    assert (constraints(authority).ca, constraints(authority).path_length) == (True, 0)
+    assert (usage.key_cert_sign, usage.digital_signature) == (True, False)
+    assert constraints(leaf(tmp_path)).ca is False
+    purposes = leaf(tmp_path).extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(purposes) == [ExtendedKeyUsageOID.SERVER_AUTH]
+
+
+def test_a_client_certificate_is_for_clients() -> None:
+    pair = issue.leaf(issue.authority("ca", NOW), [], NOW, client="backup")
+
+    purposes = pair.certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(purposes) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    assert pair.certificate.subject.rfc4514_string() == "CN=backup"
+
+
+def test_a_good_certificate_is_left_alone(tmp_path: Path) -> None:
+    made(tmp_path, "a.example")
+    before = (tmp_path / store.GATEWAY).read_bytes()
+    changed, said = made(tmp_path, "a.example")
+
+    assert not changed
+    assert said == [f"{tmp_path / store.GATEWAY} is good until 2027-01-30"]
+    assert (tmp_path / store.GATEWAY).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        (lambda path: made(path, now=NOW + dt.timedelta(days=61)), "the old one ends 2027-01-30"),
+        (lambda path: made(path, force=True), "--force"),
+    ],
+)
+def test_a_certificate_is_renewed_when_two_thirds_of_its_life_are_over(
+    tmp_path: Path, second: Callable[[Path], tuple[bool, list[str]]], reason: str
+) -> None:
+    made(tmp_path)
+    serial = leaf(tmp_path).serial_number
+    authority = (tmp_path / store.AUTHORITY).read_bytes()
+    changed, said = second(tmp_path)
+
+    assert changed
+    assert reason in said[-1]
+    assert leaf(tmp_path).serial_number != serial
+    assert (tmp_path / store.AUTHORITY).read_bytes() == authority
+
+
+def test_the_day_before_it_is_not_renewed(tmp_path: Path) -> None:
+    made(tmp_path)
+
+    assert made(tmp_path, now=NOW + dt.timedelta(days=59))[0] is False
+
+
+def test_other_names_or_another_authority_need_a_new_certificate(tmp_path: Path) -> None:
+    made(tmp_path)
+    assert "for other names" in made(tmp_path, "b.example")[1][-1]
+
+    made(tmp_path / "other")
+    for name in (store.AUTHORITY, store.AUTHORITY_KEY):
+        (tmp_path / "other" / name).replace(tmp_path / name)
+    assert "another authority" in made(tmp_path, "b.example")[1][-1]
+
+
+def test_an_authority_without_its_key_is_refused_and_kept(tmp_path: Path) -> None:
+    made(tmp_path)
+    (tmp_path / store.AUTHORITY_KEY).unlink()
+
+    with pytest.raises(BadCertificate, match=r"ca-key\.pem holds no private key"):
+        made(tmp_path, force=True)
+    assert (tmp_path / store.AUTHORITY).exists()
+
+
+def test_an_authority_that_would_end_first_signs_nothing(tmp_path: Path) -> None:
+    made(tmp_path)
+
+    with pytest.raises(BadCertificate, match="ends before a new certificate would"):
+        made(tmp_path, force=True, now=NOW + dt.timedelta(days=3600))
+
+
+@pytest.mark.parametrize("text", ["", "a b", "-a", "a..b", "http://a", "a" * 64, "*.", "a.*.b"])
+def test_what_is_no_name_is_refused(text: str) -> None:
+    with pytest.raises(BadValue, match="--name"):
+        names.parse([text])
+
+
+def test_names_are_addresses_wildcards_and_hosts_each_once() -> None:
+    found = names.parse(["10.0.0.5", "*.Example.org", "localhost"])
+
+    assert names.show(found) == "localhost, 127.0.0.1, ::1, 10.0.0.5, *.example.org"
+
+
+def own_files(tmp_path: Path, *, days: int = 90, now: dt.datetime = NOW) -> tuple[Path, Path]:
+    authority = issue.authority("own", now)
+    pair = issue.leaf(authority, names.parse([]), now, days=days)
+    chain, key = tmp_path / "own.pem", tmp_path / "own-key.pem"
+    chain.write_bytes(pair.certificate_pem + authority.certificate_pem)
+    key.write_bytes(pair.key_pem)
+    return chain, key
+
+
+def test_own_files_that_fit_are_usable(tmp_path: Path) -> None:
+    assert check.check_usable(*own_files(tmp_path), NOW).days(NOW) == 90
+
+
+def test_own_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    chain, key = own_files(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    other_chain, other_key = own_files(other)
+
+    with pytest.raises(BadCertificate, match="does not belong"):
+        check.check_usable(chain, other_key, NOW)
+    with pytest.raises(BadCertificate, match="ended 2027-01-30"):
+        check.check_usable(chain, key, NOW + dt.timedelta(days=90))
+    with pytest.raises(BadCertificate, match="check the clock"):
+        check.check_usable(chain, key, NOW - dt.timedelta(hours=2))
+    with pytest.raises(BadCertificate, match="holds no PEM certificate"):
+        check.check_usable(key, key, NOW)
+    with pytest.raises(BadCertificate, match="holds no private key"):
+        check.check_usable(chain, chain, NOW)
+    (first, *_), (_, issuer) = store.read_chain(chain), store.read_chain(other_chain)
+    mixed = issue.Pair(first, issue.authority("x", NOW).key).certificate_pem
+    chain.write_bytes(mixed + issue.Pair(issuer, issue.authority("x", NOW).key).certificate_pem)
+    with pytest.raises(BadCertificate, match="was not issued by the certificate below it"):
+        check.check_usable(chain, key, NOW)
+
+
+def test_check_says_what_ends_and_fails_in_time(tmp_path: Path) -> None:
+    made(tmp_path)
+    found = check.findings(tmp_path)
+
+    assert [one.path.name for one in found] == [store.AUTHORITY, store.GATEWAY]
+    assert check.describe(found[1], NOW).startswith("gateway.pem: 90 days left, until 2027-01-30")
+    check.check_expiry(found, NOW, soon=90)
+    with pytest.raises(CertificateExpires, match=r"gateway\.pem ends 2027-01-30"):
+        check.check_expiry(found, NOW, soon=91)
+    with pytest.raises(CertificateExpires, match=r"gateway\.pem ended"):
+        check.check_expiry(found, NOW + dt.timedelta(days=91), soon=0)
+
+
+def test_nothing_to_check_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(BadCertificate, match=r"inv certs\.make"):
+        check.findings(tmp_path)
+
+
+def test_a_write_that_fails_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "no space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        store.write(path, b"new", mode=0o600)
+
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+    assert path.read_bytes() == b"old"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from letta_stack.cli import certs, engine, pins, release, topology, wait
+from letta_stack.cli import certs, engine, lint, pins, release, topology, wait
 
 ns = Collection(
     engine.engine,
@@ -22,5 +22,6 @@ ns = Collection(
     wait.wait,
     release.version,
     pins.pins,
+    lint.lint,
     certs.certs,
 )

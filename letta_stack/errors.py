@@ -321,6 +321,12 @@ class CertificateExpires(LettaStackError):
     exit_code = 96
 
 
+class PolicyBroken(LettaStackError):
+    """A compose model breaks a rule of the policy, and nobody waived it."""
+
+    exit_code = 100
+
+
 class CommandFailed(LettaStackError):
     """A command failed; ``inv`` leaves with the command's own exit code.
 

@@ -17,6 +17,7 @@ from letta_stack.errors import (
     NotRunning,
     WaitTimedOut,
 )
+from letta_stack.policy.lint import refuse_published_data
 from letta_stack.topology import preflight, report
 from letta_stack.topology.catalogue import HEALTH_PATH, SERVER
 from letta_stack.topology.runners.protocol import published, summarise
@@ -48,6 +49,7 @@ def _up(project: Project, sources: Sources) -> None:
     running_engine = inspect.require()
     preflight.dotenv()
     config = project.runner.config()
+    refuse_published_data(project.topology.name, config)
     ports = published(config)
     preflight.ports(ports, project.name)
     disk.check(running_engine, build=False)

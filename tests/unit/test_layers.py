@@ -19,6 +19,7 @@ LAYERS = (
     "pins",
     "image",
     "certs",
+    "policy",
     "topology",
     "release",
     "cli",

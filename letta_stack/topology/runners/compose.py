@@ -30,6 +30,7 @@ class Compose:
     def argv(self, *arguments: str) -> list[str]:
         """Write a compose command. ``.env`` is named, for compose looks for it beside the entry file."""
         dotenv = ROOT / ".env"
+        override = ROOT / override_of(self.entry)
         return [
             "docker",
             "compose",
@@ -37,6 +38,7 @@ class Compose:
             self.project,
             "--file",
             str(ROOT / self.entry),
+            *(["--file", str(override)] if override.is_file() else []),
             *(["--env-file", str(dotenv)] if dotenv.is_file() else []),
             *arguments,
         ]
@@ -101,6 +103,11 @@ class Compose:
 
     def _call(self, *arguments: str) -> int:
         return process.call(self.argv(*arguments), env=self.variables)
+
+
+def override_of(entry: str) -> str:
+    """Name the file in which users change an entry without editing it, as compose itself names it."""
+    return f"{entry.removesuffix('.yaml')}.override.yaml"
 
 
 def parse_states(text: str) -> list[State]:

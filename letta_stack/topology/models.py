@@ -1,0 +1,50 @@
+"""Renders compose files for `inv lint`, without an engine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from letta_stack.base import process
+from letta_stack.errors import BadValue, CommandFailed
+from letta_stack.topology.catalogue import TOPOLOGIES, find
+from letta_stack.topology.project import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class Model:
+    """A rendered model, and where it comes from."""
+
+    source: str
+    file: str
+    config: dict[str, Any]
+
+
+def models(envs: Sequence[str], files: Sequence[str]) -> list[Model]:
+    """Render the named topologies and files; without a name every topology.
+
+    Raises:
+        BadValue: an unknown topology, or a file that compose cannot read.
+
+    """
+    names = list(envs) or ([] if files else list(TOPOLOGIES))
+    topologies = [find(name) for name in names]
+    rendered = [
+        Model(one.name, one.entry, Project.of(one.name).runner.config()) for one in topologies
+    ]
+    return rendered + [_render(file) for file in files]
+
+
+def _render(file: str) -> Model:
+    if not Path(file).is_file():
+        raise BadValue(f"--file {file!r} is not a file; give a compose file")
+    try:
+        text = process.capture(["docker", "compose", "--file", file, "config", "--format", "json"])
+    except CommandFailed as error:
+        raise BadValue(f"compose cannot read {file}: {error.last_line}") from error
+    return Model(file, file, json.loads(text))

@@ -1,7 +1,27 @@
 """One class and one exit code per outcome, so that a script can tell them apart.
 
 A message is one line: what is wrong, then what to do next. ``tasks.py`` prints it without a traceback.
-Codes 1 and 2 are left to Invoke and to the shell.
+A new class takes the next free number of its range, here (the container's own in
+rootfs/opt/letta-stack/entrypoint/errors.py) and in docs/exit-codes.md:
+
+======= ==============================================================================
+3-9     general: a flag's value, ``pins.env``
+10-19   images and builds
+20-29   the engine
+30-39   found before anything is started
+40-49   a running topology
+50-69   releases and registries
+70-89   the container's own start
+90-94   secrets
+95-99   certificates
+100-104 policy
+105-109 telemetry
+110-123 operating a running stack: backups, restores, upgrades
+130     Ctrl-C
+======= ==============================================================================
+
+Codes 0 to 2 are Invoke's and the shell's; 124 to 127 and 128 + N are a shell's words for a timeout, for a command that
+cannot be run, and for signal N.
 """
 
 from __future__ import annotations
@@ -14,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class LettaStackError(Exception):
-    """Base of everything a user is told in one line."""
+    """A reason that has no code of its own."""
 
     exit_code: int = 3
 
@@ -41,6 +61,30 @@ class PinsNotReached(LettaStackError):
     """``inv pins --update`` could not reach everything it wanted to resolve."""
 
     exit_code = 7
+
+
+class ImageUnavailable(LettaStackError):
+    """No registry gives a third-party image, and nothing else was allowed."""
+
+    exit_code = 10
+
+
+class BootstrapMissing(LettaStackError):
+    """Images from Debian packages need a program that is not installed."""
+
+    exit_code = 11
+
+
+class BuildFailed(LettaStackError):
+    """A build began and did not end well; its own output says why."""
+
+    exit_code = 12
+
+
+class BadSource(LettaStackError):
+    """``--letta-source`` is not the source tree of a Letta server."""
+
+    exit_code = 13
 
 
 class EngineMissing(LettaStackError):
@@ -235,12 +279,6 @@ class ReleaseIncomplete(LettaStackError):
     exit_code = 65
 
 
-class InterruptedByUser(LettaStackError):
-    """Ctrl-C. 130 is what a shell gives for it."""
-
-    exit_code = 130
-
-
 class BuilderUnfit(LettaStackError):
     """The chosen builder cannot do what was asked of it."""
 
@@ -265,28 +303,10 @@ class SmokeTestsFailed(LettaStackError):
     exit_code = 69
 
 
-class ImageUnavailable(LettaStackError):
-    """No registry gives a third-party image, and nothing else was allowed."""
+class InterruptedByUser(LettaStackError):
+    """Ctrl-C. 130 is what a shell gives for it."""
 
-    exit_code = 70
-
-
-class BootstrapMissing(LettaStackError):
-    """Images from Debian packages need a program that is not installed."""
-
-    exit_code = 71
-
-
-class BuildFailed(LettaStackError):
-    """A build began and did not end well; its own output says why."""
-
-    exit_code = 72
-
-
-class BadSource(LettaStackError):
-    """``--letta-source`` is not the source tree of a Letta server."""
-
-    exit_code = 73
+    exit_code = 130
 
 
 class CommandFailed(LettaStackError):

@@ -4,23 +4,11 @@ from __future__ import annotations
 
 import re
 
-from entrypoint import errors, plan
+from entrypoint import plan
 
 from letta_stack.base.paths import ROOT
 
 PAGE = (ROOT / "docs/container.md").read_text()
-
-
-def test_the_page_lists_every_exit_code_of_the_start() -> None:
-    classes: list[type[errors.StartError]] = [
-        errors.StartError,
-        *errors.StartError.__subclasses__(),
-    ]
-
-    documented = [int(code) for code in re.findall(r"(?m)^\| (\d+) \|", PAGE)]
-
-    assert documented == [error.exit_code for error in classes]
-    assert len(set(documented)) == len(documented)
 
 
 def test_the_page_lists_every_service() -> None:

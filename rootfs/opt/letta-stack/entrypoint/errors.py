@@ -1,10 +1,14 @@
-"""One class and one exit code per reason for which the container does not start."""
+"""One class and one exit code per reason for which the container does not start.
+
+70 to 89 are the container's, in the table of ``letta_stack/errors.py``; docs/exit-codes.md lists all. A message is one line:
+what is wrong, then what to do next.
+"""
 
 from __future__ import annotations
 
 
 class StartError(Exception):
-    """A message of one line: what is wrong, then what to do next. docs/container.md lists the codes."""
+    """A reason that has no code of its own."""
 
     exit_code: int = 70
 
@@ -52,13 +56,13 @@ class DatabaseUnreachable(StartError):
 
 
 class DatabaseRefused(StartError):
-    """PostgreSQL answers, but not for this user, password or database."""
+    """PostgreSQL refuses the user, password, database or TLS."""
 
     exit_code = 78
 
 
 class VectorMissing(StartError):
-    """The extension ``vector`` is not there and this user cannot create it."""
+    """The extension ``vector`` is missing and cannot be created by this user."""
 
     exit_code = 79
 

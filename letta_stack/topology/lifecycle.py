@@ -17,7 +17,7 @@ from letta_stack.errors import (
     NotRunning,
     WaitTimedOut,
 )
-from letta_stack.topology import preflight, report
+from letta_stack.topology import dotenv, preflight, report
 from letta_stack.topology.catalogue import HEALTH_PATH, SERVER
 from letta_stack.topology.runners.protocol import published, summarise
 
@@ -46,7 +46,7 @@ def up(project: Project, sources: Sources) -> None:
 
 def _up(project: Project, sources: Sources) -> None:
     running_engine = inspect.require()
-    preflight.dotenv()
+    dotenv.check()
     config = project.runner.config()
     ports = published(config)
     preflight.ports(ports, project.name)

@@ -10,13 +10,12 @@ import pytest
 from letta_stack.base import process
 from letta_stack.engine import disk
 from letta_stack.engine.inspect import Engine
-from letta_stack.errors import BadDotenv, LowDisk, PortBusy, WrongArchitecture
+from letta_stack.errors import LowDisk, PortBusy, WrongArchitecture
 from letta_stack.topology import preflight
 from letta_stack.topology.runners.protocol import Published
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 ENGINE = Engine(
     version="26.1.5",
@@ -26,58 +25,6 @@ ENGINE = Engine(
     buildx="0.13.1",
     compose="2.26.1",
 )
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "# prose is fine here\nKEY=value\n",
-        'KEY="value"\n',
-        "KEY='va lue' # why\n",
-        'KEY="first\nsecond"\nOTHER=1\n',
-        "export KEY=value\n",
-        "KEY=\n",
-        "KEY=it's\n",
-        "KEY=postgresql://u:p@h/db?x=1\r\n",
-    ],
-)
-def test_a_dotenv_that_means_what_it_looks_like_passes(text: str) -> None:
-    assert list(preflight.dotenv_problems(text)) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "number", "says"),
-    [
-        ("A=1\nMy settings\n", 2, "not KEY=value"),
-        ("KEY = sk-secret\n", 1, "spaces around ="),
-        ("KEY=\u201csk-secret\u201d\n", 1, "typographic"),
-        ('KEY="sk-secret\nOTHER=1\n', 1, "never closed"),
-        ('KEY=sk-secret"\n', 1, "never opened"),
-        ("KEY=\"'sk-secret'\"\n", 1, "quoted twice"),
-        ('KEY="sk-"secret\n', 1, "text follows"),
-    ],
-)
-def test_a_dotenv_line_that_would_surprise_is_named_without_its_value(
-    text: str, number: int, says: str
-) -> None:
-    ((line, problem),) = preflight.dotenv_problems(text)
-
-    assert line == number
-    assert says in problem
-    assert "secret" not in problem
-
-
-def test_no_dotenv_is_no_problem(tmp_path: Path) -> None:
-    preflight.dotenv(tmp_path / ".env")
-
-
-def test_the_first_problem_of_a_dotenv_ends_with_file_and_line(tmp_path: Path) -> None:
-    path = tmp_path / ".env"
-    path.write_text("A=1\nB = 2\n")
-
-    with pytest.raises(BadDotenv, match=r"^\.env:2: B has spaces"):
-        preflight.dotenv(path)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -109,6 +110,23 @@ def test_published_ports_are_read_from_the_rendered_configuration() -> None:
     }
 
     assert published(config) == [Published("a", "127.0.0.1", 8283)]
+
+
+@pytest.mark.parametrize(
+    ("port", "says"),
+    [
+        ({"published": "8283-8290"}, "port '8283-8290'; give one number"),
+        ({"published": "http"}, "port 'http'; give one number"),
+        ({"published": "70000"}, "port '70000'; give one number"),
+        ({"published": "8283", "host_ip": "localhost"}, "address 'localhost'; give an IP address"),
+        ({"published": "8283", "host_ip": "[::1]"}, "for instance 127.0.0.1, ::1 or"),
+    ],
+)
+def test_what_cannot_be_published_is_told_in_one_line(port: dict[str, str], says: str) -> None:
+    with pytest.raises(BadValue, match=re.escape(says)) as raised:
+        published({"services": {"a": {"ports": [port]}}})
+
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,10 @@ def _up(project: Project, sources: Sources) -> None:
     ports = published(config)
     preflight.ports(ports, project.name)
     disk.check(running_engine, build=False)
+    if project.topology.has_server:
+        environment = config["services"][SERVER]["environment"]
+        for warning in preflight.loopback_settings(environment):
+            console.say(f"warning: {warning}")
 
     image = config["services"][SERVER]["image"] if project.topology.has_server else ""
     variables = sources.prepare(project.topology.images, running_engine, server=image)

@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from letta_stack.base import process
 from letta_stack.errors import PortBusy, WrongArchitecture
 from letta_stack.topology.runners.compose import PROJECT_LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from letta_stack.engine.inspect import Engine
     from letta_stack.topology.runners.protocol import Published
 
+HOST_NAME = "host.docker.internal"  # what compose/services/server.yaml calls this machine
 LISTEN = "0A"  # the kernel's name for the state in /proc/net/tcp
+
+
+def loopback_settings(environment: Mapping[str, str | None]) -> list[str]:
+    """Return a warning for each of the server's settings that names this machine by an address that means the container.
+
+    Only the host is repeated: the rest of a value may hold a password.
+    """
+    return [
+        f"{name} names {host}, which inside the container is the container itself; for a program on this machine write "
+        f"{HOST_NAME}, and let that program listen on more than {host}"
+        for name, value in environment.items()
+        if (host := host_of(name, value or "")) and is_loopback(host)
+    ]
+
+
+def host_of(name: str, value: str) -> str:
+    """Return the host that a setting names, "" if it names none."""
+    if name.endswith("_HOST"):
+        return value.strip("[]")
+    try:
+        return urlsplit(value).hostname or "" if "://" in value else ""
+    except ValueError:
+        return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host is the machine itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def ports(wanted: list[Published], project: str) -> None:

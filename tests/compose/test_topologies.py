@@ -7,6 +7,7 @@ import yaml
 
 from letta_stack.base.paths import ROOT
 from letta_stack.pins.file import Pins
+from letta_stack.topology import preflight
 from letta_stack.topology.catalogue import SERVER
 from letta_stack.topology.runners.protocol import published
 
@@ -92,6 +93,20 @@ def test_a_provider_key_of_the_shell_reaches_the_server(topology: Topology, rend
     ]
 
     assert environment["OPENAI_API_KEY"] == "sk-shell"
+
+
+def test_the_port_inside_the_container_is_the_topologys(topology: Topology, render: Render) -> None:
+    environment = render(topology.name, PORT="3000", HOST="127.0.0.1")["services"][SERVER][
+        "environment"
+    ]
+
+    assert (environment["HOST"], environment["PORT"]) == ("", "")
+
+
+def test_the_server_knows_this_machine_by_name(topology: Topology, render: Render) -> None:
+    hosts = render(topology.name)["services"][SERVER]["extra_hosts"]
+
+    assert hosts == [f"{preflight.HOST_NAME}=host-gateway"]
 
 
 def test_a_provider_key_that_nobody_set_stays_unset(topology: Topology, render: Render) -> None:

@@ -57,8 +57,10 @@ class Published:
     @property
     def url(self) -> str:
         """Where a browser on this machine finds it."""
-        if self.address in {"", "0.0.0.0", "::", "127.0.0.1", "::1"}:  # noqa: S104 - read, not bound
+        if self.address in {"", "0.0.0.0", "127.0.0.1"}:  # noqa: S104 - read, not bound
             return f"http://localhost:{self.port}"
+        if self.address in {"::", "::1"}:  # `localhost` may be 127.0.0.1 alone
+            return f"http://[::1]:{self.port}"
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"http://{host}:{self.port}"
 

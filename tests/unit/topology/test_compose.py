@@ -136,7 +136,8 @@ def test_what_cannot_be_published_is_told_in_one_line(port: dict[str, str], says
         ("0.0.0.0", "http://localhost:80"),
         ("", "http://localhost:80"),
         ("10.0.0.5", "http://10.0.0.5:80"),
-        ("::1", "http://localhost:80"),
+        ("::1", "http://[::1]:80"),
+        ("::", "http://[::1]:80"),
         ("fd00::5", "http://[fd00::5]:80"),
     ],
 )

@@ -27,6 +27,33 @@ ENGINE = Engine(
 )
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "host"),
+    [
+        ("OLLAMA_BASE_URL", "http://localhost:11434", "localhost"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1", "127.0.0.1"),
+        ("VLLM_API_BASE", "http://[::1]:8000/v1", "::1"),
+        ("LETTA_PG_URI", "postgresql://me:secret@localhost/letta", "localhost"),
+        ("LETTA_REDIS_HOST", "127.0.0.1", "127.0.0.1"),
+    ],
+)
+def test_a_setting_that_names_the_container_itself_gets_a_warning(
+    name: str, value: str, host: str
+) -> None:
+    (warning,) = preflight.loopback_settings({"OPENAI_API_KEY": None, name: value})
+
+    assert warning.startswith(f"{name} names {host}, which inside the container is the container")
+    assert "write host.docker.internal" in warning
+    assert "secret" not in warning
+
+
+@pytest.mark.parametrize(
+    "value", ["http://host.docker.internal:11434", "http://10.0.0.5", "localhost", "http://[", ""]
+)
+def test_other_settings_get_none(value: str) -> None:
+    assert preflight.loopback_settings({"OLLAMA_BASE_URL": value}) == []
+
+
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
     with socket.socket() as listening:

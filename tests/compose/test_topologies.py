@@ -95,14 +95,6 @@ def test_a_provider_key_of_the_shell_reaches_the_server(topology: Topology, rend
     assert environment["OPENAI_API_KEY"] == "sk-shell"
 
 
-def test_the_port_inside_the_container_is_the_topologys(topology: Topology, render: Render) -> None:
-    environment = render(topology.name, PORT="3000", HOST="127.0.0.1")["services"][SERVER][
-        "environment"
-    ]
-
-    assert (environment["HOST"], environment["PORT"]) == ("", "")
-
-
 def test_the_server_knows_this_machine_by_name(topology: Topology, render: Render) -> None:
     hosts = render(topology.name)["services"][SERVER]["extra_hosts"]
 

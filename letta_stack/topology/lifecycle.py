@@ -18,7 +18,7 @@ from letta_stack.errors import (
     WaitTimedOut,
 )
 from letta_stack.policy.lint import refuse_published_data
-from letta_stack.topology import preflight, report
+from letta_stack.topology import dotenv, preflight, report
 from letta_stack.topology.catalogue import HEALTH_PATH, SERVER
 from letta_stack.topology.runners.protocol import published, summarise
 
@@ -47,12 +47,16 @@ def up(project: Project, sources: Sources) -> None:
 
 def _up(project: Project, sources: Sources) -> None:
     running_engine = inspect.require()
-    preflight.dotenv()
+    dotenv.check()
     config = project.runner.config()
     refuse_published_data(project.topology.name, config)
     ports = published(config)
     preflight.ports(ports, project.name)
     disk.check(running_engine, build=False)
+    if project.topology.has_server:
+        environment = config["services"][SERVER]["environment"]
+        for warning in preflight.loopback_settings(environment):
+            console.say(f"warning: {warning}")
 
     image = config["services"][SERVER]["image"] if project.topology.has_server else ""
     variables = sources.prepare(project.topology.images, running_engine, server=image)

@@ -2,82 +2,55 @@
 
 from __future__ import annotations
 
-import re
+import ipaddress
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from letta_stack.base import process
-from letta_stack.base.paths import ROOT
-from letta_stack.errors import BadDotenv, PortBusy, WrongArchitecture
+from letta_stack.errors import PortBusy, WrongArchitecture
 from letta_stack.topology.runners.compose import PROJECT_LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from letta_stack.engine.inspect import Engine
     from letta_stack.topology.runners.protocol import Published
 
+HOST_NAME = "host.docker.internal"  # what compose/services/server.yaml calls this machine
 LISTEN = "0A"  # the kernel's name for the state in /proc/net/tcp
-ASSIGNMENT = re.compile(
-    r"(?:export\s+)?(?P<key>[A-Za-z_][A-Za-z0-9_.-]*)(?P<middle>\s*=\s*)(?P<value>.*)"
-)
-CURLY = "\u2018\u2019\u201c\u201d\u201e\u201a"
 
 
-def dotenv(path: Path = ROOT / ".env") -> None:
-    """Raise for the first line of the user's ``.env`` that would not mean what it looks like."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadDotenv(f"cannot read {path} as UTF-8 text ({error}); save it as UTF-8") from error
-    for number, problem in dotenv_problems(text):
-        raise BadDotenv(f"{path.name}:{number}: {problem}")
+def loopback_settings(environment: Mapping[str, str | None]) -> list[str]:
+    """Return a warning for each of the server's settings that names this machine by an address that means the container.
 
-
-def dotenv_problems(text: str) -> Iterator[tuple[int, str]]:
-    """Yield line number and problem. Values are never repeated: they are keys and passwords.
-
-    Compose takes matching quotes off. What it does not take off becomes part of the value, and the provider then
-    rejects the key without saying why.
+    Only the host is repeated: the rest of a value may hold a password.
     """
-    lines = text.splitlines()
-    number = 0
-    while number < len(lines):
-        line = lines[number]
-        number += 1
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        match = ASSIGNMENT.fullmatch(line.strip())
-        if match is None:
-            yield number, "not KEY=value; put # before text that is a comment"
-            continue
-        key, value = match["key"], match["value"].strip()
-        if match["middle"] != "=":
-            yield number, f"{key} has spaces around =; write {key}=value"
-        elif any(char in CURLY for char in value):
-            yield number, f"the value of {key} has typographic quotes; use straight ones or none"
-        elif value[:1] in {"'", '"'}:
-            quote = value[0]
-            inner, closed, after = value[1:].partition(quote)
-            opened = number
-            while not closed and number < len(lines):  # a quoted value may go over several lines
-                inner, closed, after = lines[number].partition(quote)
-                number += 1
-            if not closed:
-                number = opened
-                yield (
-                    opened,
-                    f"the quote before the value of {key} is never closed; close or remove it",
-                )
-            elif after.strip() and not after.strip().startswith("#"):
-                yield opened, f"text follows the quoted value of {key}; quote all of it or nothing"
-            elif opened == number and inner[:1] in {"'", '"'} and inner[-1:] == inner[:1]:
-                yield number, f"the value of {key} is quoted twice; remove the inner quotes"
-        elif value[-1:] in {"'", '"'}:
-            yield number, f"the value of {key} ends with a quote that was never opened; remove it"
+    return [
+        f"{name} names {host}, which inside the container is the container itself; for a program on this machine write "
+        f"{HOST_NAME}, and let that program listen on more than {host}"
+        for name, value in environment.items()
+        if (host := host_of(name, value or "")) and is_loopback(host)
+    ]
+
+
+def host_of(name: str, value: str) -> str:
+    """Return the host that a setting names, "" if it names none."""
+    if name.endswith("_HOST"):
+        return value.strip("[]")
+    try:
+        return urlsplit(value).hostname or "" if "://" in value else ""
+    except ValueError:
+        return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host is the machine itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def ports(wanted: list[Published], project: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from letta_stack.errors import BadValue
 from letta_stack.topology.catalogue import PORT_VARIABLE, find
 from letta_stack.topology.runners.compose import Compose
+from letta_stack.topology.runners.protocol import HIGHEST_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from letta_stack.topology.model import Topology
     from letta_stack.topology.runners.protocol import Runner
 
-HIGHEST_PORT = 65535
 REPLICAS_VARIABLE = "LETTA_STACK_REPLICAS"
 MOST_REPLICAS = 100
 

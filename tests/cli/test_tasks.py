@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from invoke.exceptions import Exit
 
 from letta_stack.base import flags
 from letta_stack.base.paths import ROOT
+from letta_stack.cli.task import leave
 from letta_stack.errors import BadValue
 
 INV = str(Path(sys.executable).with_name("inv"))
@@ -145,3 +147,11 @@ def test_a_choice_lists_what_there_is() -> None:
 )
 def test_a_command_is_what_follows_the_first_dashes(argv: list[str], command: list[str]) -> None:
     assert flags.command(argv) == command
+
+
+@pytest.mark.parametrize(("ended", "code"), [(3, 3), (137, 137), (-9, 137), (-2, 130)])
+def test_a_command_that_a_signal_ended_leaves_as_in_a_shell(ended: int, code: int) -> None:
+    with pytest.raises(Exit) as raised:
+        leave(ended)
+
+    assert raised.value.code == code

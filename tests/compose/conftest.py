@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
-from letta_stack.topology.catalogue import TOPOLOGIES
+from letta_stack.base.paths import ROOT
+from letta_stack.topology.catalogue import SERVER, TOPOLOGIES
 from letta_stack.topology.project import Project
+from letta_stack.topology.runners import compose
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from letta_stack.topology.model import Topology
 
@@ -18,15 +24,20 @@ Rendered = dict[str, Any]
 
 
 @pytest.fixture(autouse=True)
-def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (
-        "OPENAI_API_KEY",
-        "LETTA_STACK_PORT",
-        "LETTA_STACK_BIND",
-        "LETTA_PG_URI",
-        "LETTA_STACK_IMAGE",
-    ):
-        monkeypatch.delenv(name, raising=False)
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Render a copy of the checkout without the settings that the user has in `.env` and in the shell."""
+    copy = tmp_path / "checkout"
+    copy.mkdir()
+    for path in [*ROOT.glob("*compose.yaml"), ROOT / "pins.env"]:
+        shutil.copy(path, copy)
+    shutil.copytree(ROOT / "compose", copy / "compose", symlinks=True)
+    monkeypatch.setattr(compose, "ROOT", copy)
+    fragment = yaml.safe_load((copy / "compose/services/server.yaml").read_text())
+    known = set(fragment["services"][SERVER]["environment"])
+    for name in os.environ:
+        if name in known or name.startswith("LETTA_"):
+            monkeypatch.delenv(name)
+    return copy
 
 
 @pytest.fixture

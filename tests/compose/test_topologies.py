@@ -7,7 +7,9 @@ import yaml
 
 from letta_stack.base.paths import ROOT
 from letta_stack.pins.file import Pins
+from letta_stack.topology import preflight
 from letta_stack.topology.catalogue import SERVER
+from letta_stack.topology.runners.protocol import published
 
 if TYPE_CHECKING:
     from letta_stack.topology.model import Topology
@@ -43,6 +45,12 @@ def test_port_and_address_can_be_chosen_without_editing_files(
     (port,) = services[topology.published]["ports"]
 
     assert (port["host_ip"], port["published"]) == ("10.0.0.5", "9000")
+
+
+def test_an_ipv6_address_needs_no_brackets(topology: Topology, render: Render) -> None:
+    model = render(topology.name, LETTA_STACK_BIND="::1")
+
+    assert [(one.address, one.port) for one in published(model)] == [("::1", 8283)]
 
 
 def test_every_image_comes_from_the_pins(topology: Topology, render: Render) -> None:
@@ -85,6 +93,12 @@ def test_a_provider_key_of_the_shell_reaches_the_server(topology: Topology, rend
     ]
 
     assert environment["OPENAI_API_KEY"] == "sk-shell"
+
+
+def test_the_server_knows_this_machine_by_name(topology: Topology, render: Render) -> None:
+    hosts = render(topology.name)["services"][SERVER]["extra_hosts"]
+
+    assert hosts == [f"{preflight.HOST_NAME}=host-gateway"]
 
 
 def test_a_provider_key_that_nobody_set_stays_unset(topology: Topology, render: Render) -> None:

@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 
 from letta_stack.base.paths import ROOT
 from letta_stack.pins.file import Pins
-from letta_stack.topology import preflight
+from letta_stack.topology import dotenv
 from letta_stack.topology.catalogue import TOPOLOGIES
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def test_readme_names_the_image_that_is_built() -> None:
 def test_the_example_settings_are_valid_with_and_without_their_comment_signs() -> None:
     text = (ROOT / ".env.example").read_text()
 
-    assert list(preflight.dotenv_problems(text)) == []
-    assert list(preflight.dotenv_problems(re.sub(r"(?m)^#(?=[A-Z_]+=)", "", text))) == []
+    assert list(dotenv.problems(text)) == []
+    assert list(dotenv.problems(re.sub(r"(?m)^#(?=[A-Z_]+=)", "", text))) == []
 
 
 @pytest.mark.parametrize(

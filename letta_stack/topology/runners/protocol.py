@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from letta_stack.errors import BadValue
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+HIGHEST_PORT = 65535
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,10 @@ class Published:
     @property
     def url(self) -> str:
         """Where a browser on this machine finds it."""
-        if self.address in {"", "0.0.0.0", "::", "127.0.0.1", "::1"}:  # noqa: S104 - read, not bound
+        if self.address in {"", "0.0.0.0", "127.0.0.1"}:  # noqa: S104 - read, not bound
             return f"http://localhost:{self.port}"
+        if self.address in {"::", "::1"}:  # `localhost` may be 127.0.0.1 alone
+            return f"http://[::1]:{self.port}"
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"http://{host}:{self.port}"
 
@@ -93,13 +100,38 @@ class Runner(Protocol):
 
 
 def published(config: Mapping[str, Any]) -> list[Published]:
-    """Read the published ports of a rendered model."""
+    """Read the published ports of a rendered model; raise BadValue for what is no port or no address."""
     return [
-        Published(service, port.get("host_ip", ""), int(port["published"]))
+        Published(
+            service,
+            ip_address(service, port.get("host_ip", "")),
+            port_number(service, str(port["published"])),
+        )
         for service, body in config["services"].items()
         for port in body.get("ports") or []
         if port.get("published")
     ]
+
+
+def port_number(service: str, text: str) -> int:
+    """Read one port; compose itself takes ranges, and hands on whatever else it is given."""
+    if text.isascii() and text.isdigit() and 0 < int(text) <= HIGHEST_PORT:
+        return int(text)
+    raise BadValue(
+        f"{service} cannot be published on port {text!r}; give one number from 1 to {HIGHEST_PORT}, "
+        "for the API in LETTA_STACK_PORT"
+    )
+
+
+def ip_address(service: str, text: str) -> str:
+    """Read the address to listen on; the engine's own complaint comes after everything was built."""
+    try:
+        return str(ipaddress.ip_address(text)) if text else ""
+    except ValueError:
+        raise BadValue(
+            f"{service} cannot be published on address {text!r}; give an IP address of this machine in "
+            "LETTA_STACK_BIND, for instance 127.0.0.1, ::1 or 0.0.0.0"
+        ) from None
 
 
 def summarise(states: Sequence[State], expected: Mapping[str, int]) -> str:

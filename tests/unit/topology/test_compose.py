@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -112,13 +113,31 @@ def test_published_ports_are_read_from_the_rendered_configuration() -> None:
 
 
 @pytest.mark.parametrize(
+    ("port", "says"),
+    [
+        ({"published": "8283-8290"}, "port '8283-8290'; give one number"),
+        ({"published": "http"}, "port 'http'; give one number"),
+        ({"published": "70000"}, "port '70000'; give one number"),
+        ({"published": "8283", "host_ip": "localhost"}, "address 'localhost'; give an IP address"),
+        ({"published": "8283", "host_ip": "[::1]"}, "for instance 127.0.0.1, ::1 or"),
+    ],
+)
+def test_what_cannot_be_published_is_told_in_one_line(port: dict[str, str], says: str) -> None:
+    with pytest.raises(BadValue, match=re.escape(says)) as raised:
+        published({"services": {"a": {"ports": [port]}}})
+
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
     ("address", "url"),
     [
         ("127.0.0.1", "http://localhost:80"),
         ("0.0.0.0", "http://localhost:80"),
         ("", "http://localhost:80"),
         ("10.0.0.5", "http://10.0.0.5:80"),
-        ("::1", "http://localhost:80"),
+        ("::1", "http://[::1]:80"),
+        ("::", "http://[::1]:80"),
         ("fd00::5", "http://[fd00::5]:80"),
     ],
 )

@@ -10,13 +10,12 @@ import pytest
 from letta_stack.base import process
 from letta_stack.engine import disk
 from letta_stack.engine.inspect import Engine
-from letta_stack.errors import BadDotenv, LowDisk, PortBusy, WrongArchitecture
+from letta_stack.errors import LowDisk, PortBusy, WrongArchitecture
 from letta_stack.topology import preflight
 from letta_stack.topology.runners.protocol import Published
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 ENGINE = Engine(
     version="26.1.5",
@@ -29,55 +28,30 @@ ENGINE = Engine(
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("name", "value", "host"),
     [
-        "",
-        "# prose is fine here\nKEY=value\n",
-        'KEY="value"\n',
-        "KEY='va lue' # why\n",
-        'KEY="first\nsecond"\nOTHER=1\n',
-        "export KEY=value\n",
-        "KEY=\n",
-        "KEY=it's\n",
-        "KEY=postgresql://u:p@h/db?x=1\r\n",
+        ("OLLAMA_BASE_URL", "http://localhost:11434", "localhost"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1", "127.0.0.1"),
+        ("VLLM_API_BASE", "http://[::1]:8000/v1", "::1"),
+        ("LETTA_PG_URI", "postgresql://me:secret@localhost/letta", "localhost"),
+        ("LETTA_REDIS_HOST", "127.0.0.1", "127.0.0.1"),
     ],
 )
-def test_a_dotenv_that_means_what_it_looks_like_passes(text: str) -> None:
-    assert list(preflight.dotenv_problems(text)) == []
+def test_a_setting_that_names_the_container_itself_gets_a_warning(
+    name: str, value: str, host: str
+) -> None:
+    (warning,) = preflight.loopback_settings({"OPENAI_API_KEY": None, name: value})
+
+    assert warning.startswith(f"{name} names {host}, which inside the container is the container")
+    assert "write host.docker.internal" in warning
+    assert "secret" not in warning
 
 
 @pytest.mark.parametrize(
-    ("text", "number", "says"),
-    [
-        ("A=1\nMy settings\n", 2, "not KEY=value"),
-        ("KEY = sk-secret\n", 1, "spaces around ="),
-        ("KEY=\u201csk-secret\u201d\n", 1, "typographic"),
-        ('KEY="sk-secret\nOTHER=1\n', 1, "never closed"),
-        ('KEY=sk-secret"\n', 1, "never opened"),
-        ("KEY=\"'sk-secret'\"\n", 1, "quoted twice"),
-        ('KEY="sk-"secret\n', 1, "text follows"),
-    ],
+    "value", ["http://host.docker.internal:11434", "http://10.0.0.5", "localhost", "http://[", ""]
 )
-def test_a_dotenv_line_that_would_surprise_is_named_without_its_value(
-    text: str, number: int, says: str
-) -> None:
-    ((line, problem),) = preflight.dotenv_problems(text)
-
-    assert line == number
-    assert says in problem
-    assert "secret" not in problem
-
-
-def test_no_dotenv_is_no_problem(tmp_path: Path) -> None:
-    preflight.dotenv(tmp_path / ".env")
-
-
-def test_the_first_problem_of_a_dotenv_ends_with_file_and_line(tmp_path: Path) -> None:
-    path = tmp_path / ".env"
-    path.write_text("A=1\nB = 2\n")
-
-    with pytest.raises(BadDotenv, match=r"^\.env:2: B has spaces"):
-        preflight.dotenv(path)
+def test_other_settings_get_none(value: str) -> None:
+    assert preflight.loopback_settings({"OLLAMA_BASE_URL": value}) == []
 
 
 @pytest.fixture

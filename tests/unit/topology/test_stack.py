@@ -10,7 +10,7 @@ from letta_stack.engine import disk, inspect
 from letta_stack.engine.inspect import Engine
 from letta_stack.errors import BadValue, InterruptedByUser, NotConfirmed, NotRunning, ServiceFailed
 from letta_stack.image.sources import Sources
-from letta_stack.topology import lifecycle, preflight, report
+from letta_stack.topology import dotenv, lifecycle, preflight, report
 from letta_stack.topology.project import Project
 from letta_stack.topology.runners.compose import Compose
 from letta_stack.topology.runners.protocol import Published, State
@@ -109,7 +109,8 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(inspect, "require", require)
     monkeypatch.setattr(Compose, "config", lambda _: config)
     monkeypatch.setattr(Compose, "states", lambda _: [server()])
-    for name in ("dotenv", "ports", "architecture"):
+    monkeypatch.setattr(dotenv, "check", lambda *_: order.append("dotenv"))
+    for name in ("ports", "architecture"):
         monkeypatch.setattr(preflight, name, lambda *_, name=name, **__: order.append(name))
     monkeypatch.setattr(disk, "check", lambda *_, **__: order.append("disk"))
     monkeypatch.setattr(lifecycle, "start", lambda _: order.append("start"))

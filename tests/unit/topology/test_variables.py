@@ -1,0 +1,53 @@
+"""The list of variables in compose/services/server.yaml against everything that reads them."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import yaml
+from entrypoint import database
+
+from letta_stack.base.paths import ROOT
+from letta_stack.topology.catalogue import SERVER
+
+ENTRYPOINT = ROOT / "rootfs/opt/letta-stack/entrypoint"
+SETTING = re.compile(r"(LETTA|CLICKHOUSE|SIGNOZ|OTEL)_[A-Z0-9_]*[A-Z0-9]")
+# One step of the start writes them for the next.
+INTERNAL = {"LETTA_STACK_COLLECTOR", "LETTA_STACK_STARTED"}
+
+
+def passed() -> set[str]:
+    fragment = yaml.safe_load((ROOT / "compose/services/server.yaml").read_text())
+    return set(fragment["services"][SERVER]["environment"])
+
+
+def test_what_the_start_code_reads_is_passed() -> None:
+    constants = {
+        node.value
+        for path in ENTRYPOINT.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    read = {value for value in constants if SETTING.fullmatch(value)} - INTERNAL
+
+    assert {"LETTA_ENVIRONMENT", "SIGNOZ_INSECURE"} < read
+    assert read | set(database.PARTS) <= passed()
+
+
+def test_what_the_collector_reads_is_passed() -> None:
+    configurations = "".join(path.read_text() for path in ROOT.glob("otel/*.yaml"))
+    lines = [line for line in configurations.splitlines() if not line.lstrip().startswith("#")]
+    read = set(re.findall(r"\$\{(?:env:)?([A-Z_0-9]+)", "\n".join(lines)))
+
+    assert "CLICKHOUSE_DATABASE" in read
+    assert read <= passed()
+
+
+def test_what_the_example_names_is_passed_or_is_composes_own() -> None:
+    example = set(re.findall(r"(?m)^#?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text()))
+    fragments = "".join(path.read_text() for path in ROOT.glob("compose/services/*.yaml"))
+    interpolated = set(re.findall(r"\$\{([A-Z0-9_]+)", fragments))
+
+    assert "OLLAMA_BASE_URL" in example
+    assert example <= passed() | interpolated

@@ -8,9 +8,12 @@ import pytest
 
 from letta_stack.topology.catalogue import TOPOLOGIES
 from letta_stack.topology.project import Project
+from letta_stack.topology.runners import compose
+from tests.support import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from letta_stack.topology.model import Topology
 
@@ -18,15 +21,12 @@ Rendered = dict[str, Any]
 
 
 @pytest.fixture(autouse=True)
-def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (
-        "OPENAI_API_KEY",
-        "LETTA_STACK_PORT",
-        "LETTA_STACK_BIND",
-        "LETTA_PG_URI",
-        "LETTA_STACK_IMAGE",
-    ):
-        monkeypatch.delenv(name, raising=False)
+def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings.forget(monkeypatch)
+    # An empty one, not none: compose would look for .env beside the entry point.
+    empty = tmp_path / ".env"
+    empty.touch()
+    monkeypatch.setattr(compose, "DOTENV", empty)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import yaml
 from letta_stack.base.paths import ROOT
 from letta_stack.pins.file import Pins
 from letta_stack.topology.catalogue import SERVER
+from letta_stack.topology.runners import compose
 
 if TYPE_CHECKING:
     from letta_stack.topology.model import Topology
@@ -130,3 +131,13 @@ def test_no_fragment_is_listed_twice_and_none_is_forgotten() -> None:
 
     # base.yaml is extended, not listed.
     assert fragments - listed == {str(ROOT / "compose/services/base.yaml")}
+
+
+def test_the_developers_own_settings_do_not_reach_these_tests(
+    render: Callable[..., dict[str, Any]],
+) -> None:
+    assert compose.DOTENV != ROOT / ".env"
+    before = render("dev")
+    compose.DOTENV.write_text("LETTA_STACK_PORT=9123\n")
+
+    assert before != render("dev")  # the file that is read is the test's own

@@ -15,6 +15,7 @@ from letta_stack.topology.runners.protocol import State
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+DOTENV = ROOT / ".env"
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 
@@ -29,7 +30,6 @@ class Compose:
 
     def argv(self, *arguments: str) -> list[str]:
         """Write a compose command. ``.env`` is named, for compose looks for it beside the entry file."""
-        dotenv = ROOT / ".env"
         return [
             "docker",
             "compose",
@@ -37,7 +37,7 @@ class Compose:
             self.project,
             "--file",
             str(ROOT / self.entry),
-            *(["--env-file", str(dotenv)] if dotenv.is_file() else []),
+            *(["--env-file", str(DOTENV)] if DOTENV.is_file() else []),
             *arguments,
         ]
 

@@ -53,6 +53,8 @@ def test_a_flag_arrives(
     inv: Callable[..., Ended],
     intercept: Callable[..., list[dict[str, Any]]],
 ) -> None:
+    for place, answer in wiring.also.items():
+        intercept(place, answer)
     calls = intercept(wiring.ends_in, wiring.answer)
     # What a positional argument gives is given by its flag instead.
     positional = [
@@ -69,6 +71,8 @@ def test_a_flag_arrives(
 def test_what_no_flag_changes(
     wiring: Wiring, inv: Callable[..., Ended], intercept: Callable[..., list[dict[str, Any]]]
 ) -> None:
+    for place, answer in wiring.also.items():
+        intercept(place, answer)
     calls = intercept(wiring.ends_in, wiring.answer)
 
     ended = inv(wiring.task, *wiring.base, *wiring.trailing)
@@ -83,6 +87,8 @@ def test_what_no_flag_changes(
 def test_invokes_own_dry_run_is_refused_and_nothing_is_called(
     wiring: Wiring, inv: Callable[..., Ended], intercept: Callable[..., list[dict[str, Any]]]
 ) -> None:
+    for place, answer in wiring.also.items():
+        intercept(place, answer)
     calls = intercept(wiring.ends_in, wiring.answer)
 
     ended = inv("-R", wiring.task, *wiring.base, *wiring.trailing)

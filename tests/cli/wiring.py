@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from letta_stack.base.paths import ROOT
+from letta_stack.topology.catalogue import TOPOLOGIES
 
 PEM = str(ROOT / "LICENSE")  # a file that is there; nothing reads it
 DIGEST = f"sha256:{'a' * 64}"
@@ -39,7 +40,7 @@ class Wiring:
     trailing: tuple[str, ...] = ()
     answer: object = None
     fixed: dict[str, Any] = field(default_factory=dict)  # what no flag changes
-    quiet: tuple[str, ...] = ()  # called as well, and of no interest here
+    also: dict[str, Any] = field(default_factory=dict)  # what is called besides -> what it answers
 
     @property
     def name(self) -> str:
@@ -83,6 +84,9 @@ PUSH_PLATFORM = Wire(
 )
 NO_CACHE = switch("--no-cache", "request.no_cache")
 DRY_RUN = switch("--dry-run", "dry_run")
+# A topology of that name, whether the catalogue has it or not.
+PROD = {"letta_stack.topology.project:find": replace(TOPOLOGIES["dev"], name="prod")}
+CERTS_PROJECT = text("--project", "directory.name", "letta-stack-prod", "mine")
 TARGET = (
     Wire("--registry", "flags.registries", [], "ghcr.io", ["ghcr.io"]),
     Wire("--repository", "flags.repositories", [], "me/letta", ["me/letta"]),
@@ -234,5 +238,35 @@ TABLE = (
         base=("http://a/",),
         answer=0.5,
         fixed={"stdout": "", "stderr": "http://a/ answered after 0.50 s\n"},
+    ),
+    Wiring(
+        "certs.make",
+        "letta_stack.certs.make:make",
+        (
+            Wire("--name", "texts", [], "a.example", ["a.example"]),
+            Wire("--days", "days", 90, "7", 7),
+            switch("--force", "force"),
+            CERTS_PROJECT,
+        ),
+        also=PROD,
+    ),
+    Wiring(
+        "certs.check",
+        "letta_stack.certs.check:findings",
+        (CERTS_PROJECT,),
+        answer=["one"],
+        also=PROD
+        | {
+            "letta_stack.certs.check:describe": "ends soon",
+            "letta_stack.certs.check:check_expiry": None,
+        },
+        fixed={"stdout": "ends soon\n"},
+    ),
+    Wiring(
+        "certs.check",
+        "letta_stack.certs.check:check_expiry",
+        (Wire("--soon", "soon", 21, "7", 7),),
+        also=PROD | {"letta_stack.certs.check:findings": []},
+        fixed={"findings": []},
     ),
 )

@@ -1,10 +1,14 @@
 """Checks in clean environments. Plain `nox` runs them all; `nox -t fast` is for between edits: no containers.
 
-Tags: fast (lint, types, unit), docker (build, compose, smoke, arm64, release), update (lock; only on request).
+Tags: fast (lint, types, unit), docker (arm64, smoke, release, build, compose), update (fix, lock; only on request).
+
+Sessions run side by side, and each shows its output when it ends. What is chosen with `-s` runs one at a time and shows
+its output as it comes; so does everything with `-j1`.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -20,10 +24,22 @@ from letta_stack.engine import inspect  # noqa: E402 - needs the line above
 from letta_stack.pins.file import Pins  # noqa: E402 - needs the line above
 from letta_stack.topology.catalogue import TOPOLOGIES  # noqa: E402 - needs the line above
 
-nox.needs_version = ">=2025.2.9"
+nox.needs_version = ">=2026.10.20"  # the first that is known to run sessions side by side
 nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
 nox.options.reuse_venv = "yes"
-nox.options.error_on_missing_interpreters = True
+nox.options.allow_parallel = True
+# Tests with containers mostly wait, so a third session fills the pauses of two processors.
+nox.options.parallel = 1 if {"-s", "--session", "--sessions"} & set(sys.argv) else 3
+# An interpreter may be missing on a contributor's machine; in CI each of them must be there.
+nox.options.error_on_missing_interpreters = "CI" in os.environ
+
+# Without the one that nox runs on, which `unit` uses.
+OTHER_PYTHONS = [
+    version
+    for version in ("3.11", "3.12", "3.13", "3.14")
+    if version != f"{sys.version_info.major}.{sys.version_info.minor}"
+]
 
 # requirements/<name>.txt -> where it comes from
 LOCKED = {
@@ -57,6 +73,12 @@ def shell_scripts() -> list[str]:
     ]
 
 
+def selected(session: nox.Session, *defaults: str) -> list[str]:
+    """Return pytest's arguments: the session's own, and ``defaults`` unless they name files or directories."""
+    paths = [one for one in session.posargs if Path(ROOT, one.partition("::")[0]).exists()]
+    return [*([] if paths else defaults), *session.posargs]
+
+
 def run_docker(session: nox.Session, *command: str) -> None:
     """Run what starts containers: interrupted, it undoes what it began, which takes longer than nox's own 0.3 s."""
     session.run(*command, interrupt_timeout=60.0, terminate_timeout=30.0)
@@ -66,6 +88,27 @@ def report(session: nox.Session) -> str:
     """Return the option that leaves a report for `inv notes`: smoke-dev-amd64.xml."""
     name = "-".join(re.findall(r"\w+", session.name))
     return f"--junit-xml={REPORTS / f'{name}-{inspect.native_architecture()}.xml'}"
+
+
+@nox.session
+def engine(session: nox.Session) -> None:
+    """Make sure that a container engine answers, once for the sessions that use it."""
+    install(session, "runtime")
+    run_docker(session, "inv", "engine")
+
+
+@nox.session(requires=["engine"])
+def images(session: nox.Session) -> None:
+    """Make all images, once for the sessions that start containers."""
+    install(session, "runtime")
+    run_docker(session, "python", "-m", "tests.support.images")
+
+
+@nox.session(tags=["fast"])
+def types(session: nox.Session) -> None:
+    """Check types."""
+    install(session, "types")
+    session.run("mypy", *session.posargs)
 
 
 @nox.session(tags=["fast"])
@@ -85,62 +128,65 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session(tags=["fast"])
-def types(session: nox.Session) -> None:
-    """Check types."""
-    install(session, "types")
-    session.run("mypy", *session.posargs)
-
-
-@nox.session(tags=["fast"])
 def unit(session: nox.Session) -> None:
-    """Test the logic; no container, no network. Arguments replace the defaults."""
+    """Test the logic and the tasks, without containers. Arguments go to pytest."""
     install(session, "test")
     session.run("inv", "pins", "--check")
-    session.run("pytest", *(session.posargs or ["tests/unit"]))
+    session.run("pytest", *selected(session, "tests/unit", "tests/cli"))
 
 
-@nox.session(tags=["docker"])
-def compose(session: nox.Session) -> None:
-    """Test what compose makes of every topology. Arguments replace the defaults."""
+@nox.session(python=OTHER_PYTHONS)
+def pythons(session: nox.Session) -> None:
+    """Test the logic and the tasks on the other versions of Python that are installed. Arguments go to pytest."""
     install(session, "test")
-    run_docker(session, "inv", "engine")
-    run_docker(session, "pytest", *(session.posargs or ["tests/compose"]))
+    session.run("pytest", *selected(session, "tests/unit", "tests/cli"))
 
 
-@nox.session(tags=["docker"])
-def build(session: nox.Session) -> None:
-    """Test where images and collector come from, with real builds. Arguments replace the defaults."""
-    install(session, "test")
-    run_docker(session, "inv", "engine")
-    run_docker(session, "pytest", *(session.posargs or ["tests/build"]))
+@nox.session(tags=["docker"], requires=["images"])
+def arm64(session: nox.Session) -> None:
+    """Start the arm64 image, under emulation if need be. Arguments are added to pytest's."""
+    install(session, "smoke")
+    run_docker(session, "pytest", "tests/smoke", "-m=arm64", report(session), *session.posargs)
 
 
-@nox.session(tags=["docker"])
+@nox.session(tags=["docker"], requires=["images"])
 @nox.parametrize(
     "topology", [nox.param(name, id=name, tags=list(one.tags)) for name, one in TOPOLOGIES.items()]
 )
 def smoke(session: nox.Session, topology: str) -> None:
     """Run a topology and use it as a client does. Arguments are added to pytest's."""
     install(session, "smoke")
-    run_docker(session, "inv", "engine")
     options = ["-m=not arm64", f"--topology={topology}", report(session)]
     run_docker(session, "pytest", "tests/smoke", *options, *session.posargs)
 
 
-@nox.session(tags=["docker"])
-def arm64(session: nox.Session) -> None:
-    """Boot the arm64 image, under emulation if need be. Arguments are added to pytest's."""
-    install(session, "smoke")
-    run_docker(session, "inv", "engine")
-    run_docker(session, "pytest", "tests/smoke", "-m=arm64", report(session), *session.posargs)
-
-
-@nox.session(tags=["docker"])
+@nox.session(tags=["docker"], requires=["images"])
 def release(session: nox.Session) -> None:
-    """Publish to real registries while everything breaks; ends with the list of faults. Arguments replace the defaults."""
+    """Publish to real registries while everything breaks; ends with the list of faults. Arguments go to pytest."""
     install(session, "test")
-    run_docker(session, "inv", "engine")
-    run_docker(session, "pytest", *(session.posargs or ["tests/release"]))
+    run_docker(session, "pytest", *selected(session, "tests/release"))
+
+
+@nox.session(tags=["docker"], requires=["images"])
+def build(session: nox.Session) -> None:
+    """Test where images and collector come from, with real builds. Arguments go to pytest."""
+    install(session, "test")
+    run_docker(session, "pytest", *selected(session, "tests/build"))
+
+
+@nox.session(tags=["docker"], requires=["engine"])
+def compose(session: nox.Session) -> None:
+    """Test what compose makes of every topology. Arguments go to pytest."""
+    install(session, "test")
+    run_docker(session, "pytest", *selected(session, "tests/compose"))
+
+
+@nox.session(tags=["update"], default=False)
+def fix(session: nox.Session) -> None:
+    """Repair what ruff can repair, and format. Arguments go to `ruff check`."""
+    install(session, "lint")
+    session.run("ruff", "check", "--fix", *session.posargs)
+    session.run("ruff", "format")
 
 
 @nox.session(tags=["update"], default=False)

@@ -10,6 +10,11 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def rewrite(line: str) -> None:
+    """Put ``line`` in the place of the terminal's last one, without ending it; "" clears it."""
+    print(f"\r\x1b[2K{line}", end="", file=sys.stderr, flush=True)
+
+
 def result(line: str) -> None:
     """Print what the command was called for, alone on standard output."""
     print(line, flush=True)

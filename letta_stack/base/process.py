@@ -11,8 +11,9 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
+from letta_stack.base import console
 from letta_stack.errors import CommandFailed, CommandNotFound
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 # `docker compose` and `buildx` need this long to undo what they began when Ctrl-C reaches them.
 INTERRUPT_GRACE_SECONDS = 30.0
+STDERR = 2  # the stream itself, which a test or a notebook may have replaced in sys
 EXIT_TIMEOUT = 124  # as coreutils' timeout
 
 
@@ -44,12 +46,9 @@ def call(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     stdin: str | None = None,
-    echo: bool = False,
 ) -> int:
-    """Run with the terminal's own streams and return the exit code."""
-    if echo:
-        print(f"+ {shlex.join(argv)}", file=sys.stderr, flush=True)
-    return _execute(argv, env=env, cwd=cwd, stdin=stdin, output=None).exit_code
+    """Run with the terminal's own streams and return the exit code; for a command whose output is the result."""
+    return _execute(argv, env=env, cwd=cwd, stdin=stdin).exit_code
 
 
 def run(
@@ -59,10 +58,14 @@ def run(
     cwd: Path | None = None,
     stdin: str | None = None,
 ) -> None:
-    """Show the command, stream its output, raise ``CommandFailed`` if it fails."""
-    exit_code = call(argv, env=env, cwd=cwd, stdin=stdin, echo=True)
-    if exit_code != 0:
-        raise CommandFailed(argv, exit_code)
+    """Show the command and its output as it comes, all on stderr; raise ``CommandFailed`` if it fails.
+
+    Standard output stays free for a task's own result, which a script keeps.
+    """
+    console.say(f"+ {shlex.join(argv)}")
+    completed = _execute(argv, env=env, cwd=cwd, stdin=stdin, stdout=STDERR)
+    if not completed.ok:
+        raise CommandFailed(argv, completed.exit_code)
 
 
 def capture(
@@ -74,8 +77,9 @@ def capture(
     timeout: float | None = None,
 ) -> str:
     """Run quietly and return what it wrote to stdout; raise ``CommandFailed`` if it fails."""
+    pipe = subprocess.PIPE
     completed = _execute(
-        argv, env=env, cwd=cwd, stdin=stdin, timeout=timeout, output=subprocess.PIPE
+        argv, env=env, cwd=cwd, stdin=stdin, timeout=timeout, stdout=pipe, stderr=pipe
     )
     if not completed.ok:
         raise CommandFailed(argv, completed.exit_code, completed.stderr)
@@ -92,8 +96,9 @@ def probe(
 ) -> Completed:
     """Run quietly and say how it ended. A missing program is exit code 127, a timeout 124."""
     try:
+        pipe = subprocess.PIPE
         return _execute(
-            argv, env=env, cwd=cwd, stdin=stdin, timeout=timeout, output=subprocess.PIPE
+            argv, env=env, cwd=cwd, stdin=stdin, timeout=timeout, stdout=pipe, stderr=pipe
         )
     except CommandNotFound as error:
         return Completed(error.exit_code, "", error.stderr)
@@ -120,7 +125,8 @@ def _execute(
     env: Mapping[str, str] | None,
     cwd: Path | None,
     stdin: str | None,
-    output: int | IO[str] | None,
+    stdout: int | None = None,
+    stderr: int | None = None,
     timeout: float | None = None,
 ) -> Completed:
     sys.stdout.flush()
@@ -130,8 +136,8 @@ def _execute(
             env=None if env is None else {**os.environ, **env},
             cwd=cwd,
             stdin=None if stdin is None else subprocess.PIPE,
-            stdout=output,
-            stderr=output,
+            stdout=stdout,
+            stderr=stderr,
             encoding="utf-8",
             errors="replace",
         )
@@ -140,24 +146,24 @@ def _execute(
             raise
         raise CommandNotFound(argv) from error
     try:
-        stdout, stderr = child.communicate(stdin, timeout=timeout)
+        said, complained = child.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired:
         child.kill()
-        stdout, _ = child.communicate()
-        return Completed(EXIT_TIMEOUT, stdout or "", f"no answer within {timeout:g} s")
+        said, _ = child.communicate()
+        return Completed(EXIT_TIMEOUT, said or "", f"no answer within {timeout:g} s")
     except BaseException:
         # A terminal sends Ctrl-C to the child as well, other senders do not: let it undo what it began.
         _end(child)
         raise
-    return Completed(child.returncode, stdout or "", stderr or "")
+    return Completed(child.returncode, said or "", complained or "")
 
 
 def _end(child: subprocess.Popen[str]) -> None:
     """Wait for the child to end by itself, then ask it, then end it; a second Ctrl-C ends it at once."""
     try:
-        for patience, request in ((2.0, signal.SIGINT), (INTERRUPT_GRACE_SECONDS, signal.SIGKILL)):
+        for grace, request in ((2.0, signal.SIGINT), (INTERRUPT_GRACE_SECONDS, signal.SIGKILL)):
             try:
-                child.wait(patience)
+                child.wait(grace)
             except subprocess.TimeoutExpired:
                 child.send_signal(request)
     except KeyboardInterrupt:

@@ -7,6 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
+from letta_stack.base import console
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -44,9 +46,9 @@ class Progress:
         self._thread.join()
         elapsed = time.monotonic() - self._started
         if self._terminal:
-            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+            console.rewrite("")
         if kind is None and elapsed >= QUIET_SECONDS:
-            print(f"{self._what}: done in {elapsed:.1f} s", file=sys.stderr, flush=True)
+            console.say(f"{self._what}: done in {elapsed:.1f} s")
 
     def _speak(self) -> None:
         while not self._done.wait(TERMINAL_SECONDS if self._terminal else LOG_SECONDS):
@@ -57,9 +59,9 @@ class Progress:
             if self._done.is_set():
                 return
             if self._terminal:
-                print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
+                console.rewrite(text)
             else:
-                print(text, file=sys.stderr, flush=True)
+                console.say(text)
 
     def _ask(self) -> str:
         try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from letta_stack.base import process
+from letta_stack.base import console, process
 from letta_stack.base.progress import Progress
 from letta_stack.base.wait import wait_until
 from letta_stack.engine import apt, emulation, inspect
@@ -121,7 +121,7 @@ def ensure(*, check: bool = False) -> Engine:
             raise
         repair(problem, machine)
         found = inspect.require()
-    print(found)
+    console.result(str(found))
     helpers(machine, check=check)
     return found
 
@@ -188,7 +188,7 @@ def install(packages: Sequence[str], machine: Machine) -> None:
     missing = [package for package in packages if not installed(package)]
     if not missing:
         return
-    print(f"installing {', '.join(missing)}")
+    console.say(f"installing {', '.join(missing)}")
     if set(missing) & set(BORROWED):
         borrow(machine)
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
@@ -256,7 +256,7 @@ def with_containerd_store(text: str, path: Path) -> str | None:
 
 def write(path: Path, text: str) -> None:
     """Replace a system file in one step, and say so."""
-    print(f"writing {path}")
+    console.say(f"writing {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.letta-stack")  # apt ignores it: no known suffix
     fresh.write_text(text, encoding="utf-8")
@@ -273,7 +273,7 @@ def start() -> None:
         evidence = "journalctl -u docker.service"
     else:
         pid = process.spawn(["dockerd"], log=DAEMON_LOG)
-        print(f"started dockerd (pid {pid}; log {DAEMON_LOG}; stop it with `kill {pid}`)")
+        console.say(f"started dockerd (pid {pid}; log {DAEMON_LOG}; stop it with `kill {pid}`)")
         evidence = str(DAEMON_LOG)
     with Progress("waiting for the engine"):
         try:
@@ -302,7 +302,7 @@ def helpers(machine: Machine, *, check: bool) -> None:
     if able:
         install(packages_for(machine).helpers, machine)
     if shutil.which("mmdebstrap") is None:
-        print(
+        console.say(
             "mmdebstrap is missing: `--images debian` cannot work here (needed only without a registry)"
         )
-    print(emulation.ensure(change=able))
+    console.result(emulation.ensure(change=able))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 import os
 import shlex
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from letta_stack.base import content_hash, process
+from letta_stack.base import console, content_hash, process
 from letta_stack.base.paths import ROOT
 from letta_stack.engine import inspect
 from letta_stack.errors import BadSource, BadValue, BuildFailed, CommandFailed
@@ -120,7 +119,7 @@ def load(request: Request, *, dry_run: bool) -> None:
     content = request.inputs()
     name = image_name()
     if not request.no_cache and label(name, INPUTS_LABEL) == content:
-        print(f"{name} is up to date", file=sys.stderr)
+        console.say(f"{name} is up to date")
         return
     inspect.require()
     labels = {INPUTS_LABEL: content, VERSION_LABEL: release, **revision()}
@@ -146,8 +145,8 @@ def run(
                 if third_party.is_local(reference)
                 else "to be built from Debian packages"
             )
-            print(f"{pin}={reference}: {state}")
-        print(shlex.join(command))
+            console.result(f"{pin}={reference}: {state}")
+        console.result(shlex.join(command))
         return
     third_party.make(plan, ca=request.ca, no_cache=request.no_cache)
     try:
@@ -218,9 +217,8 @@ def choose_otelcol(source: str) -> str:
         return "release"
     except requests.RequestException as error:
         reason = type(error).__name__
-        print(
-            f"collector: compiling it from Go modules, because {release} does not answer ({reason})",
-            file=sys.stderr,
+        console.say(
+            f"collector: compiling it from Go modules, because {release} does not answer ({reason})"
         )
         return "build"
     return "release"

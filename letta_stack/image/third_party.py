@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import functools
 import shutil
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from letta_stack.base import content_hash, process
+from letta_stack.base import console, content_hash, process
 from letta_stack.base.paths import ROOT
 from letta_stack.engine import inspect
 from letta_stack.errors import BootstrapMissing, BuildFailed, CommandFailed, ImageUnavailable
@@ -253,4 +252,4 @@ def _listed(pinned: Mapping[str, str], away: Mapping[str, str]) -> str:
 @functools.cache
 def _say(line: str) -> None:
     """Say something once per run."""
-    print(line, file=sys.stderr, flush=True)
+    console.say(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from letta_stack.base import console
 from letta_stack.base.paths import ROOT
 from letta_stack.errors import PinsDisagree
 from letta_stack.pins.file import Pins
@@ -30,8 +31,9 @@ def check(root: Path = ROOT) -> None:
         for number, problem in problems
     ]
     if found:
-        print(*found[:-1], sep="\n", end="\n" if found[:-1] else "")
-        raise PinsDisagree(f"{found[-1]}; pins.env is the one place to change, mend this line")
+        for line in found[:-1]:
+            console.say(line)
+        raise PinsDisagree(f"{found[-1]}; pins.env is the one place to change, correct this line")
 
 
 def dockerfiles(root: Path) -> list[Path]:

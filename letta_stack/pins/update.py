@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from letta_stack.base import process
+from letta_stack.base import console, process
 from letta_stack.errors import PinsNotReached
 from letta_stack.pins import check
 from letta_stack.pins.file import Pins
@@ -49,9 +49,9 @@ def update() -> None:
             text = dockerfile.read_text(encoding="utf-8")
             dockerfile.write_text(replace_arguments(text, changed), encoding="utf-8")
     for key, value in changed.items():
-        print(f"{key} is now {value}")
+        console.say(f"{key} is now {value}")
     for line in unreached:
-        print(f"not reached: {line}")
+        console.say(f"not reached: {line}")
     if unreached:
         raise PinsNotReached(
             f"{len(unreached)} pins could not be looked up and are unchanged; run "

@@ -17,14 +17,14 @@ from python_on_whales import docker
 from letta_stack.base import process
 from letta_stack.base.paths import ROOT
 from letta_stack.engine import inspect
-from letta_stack.image import server, third_party
-from letta_stack.image.sources import Sources
+from letta_stack.image import third_party
 from letta_stack.pins.file import Pins
 from letta_stack.release import notes
 from letta_stack.topology.catalogue import SERVER, TOPOLOGIES
 from letta_stack.topology.project import Project
 from tests.smoke import harness
 from tests.smoke.harness import Server
+from tests.support import images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -169,17 +169,10 @@ def inv(*arguments: str, environment: Mapping[str, str] | None = None) -> None:
     process.run([sys.executable, "-m", "invoke", *arguments], env=environment, cwd=ROOT)
 
 
-def prepared(topology: str) -> Mapping[str, str]:
-    """Make sure that the images of a topology are there; return the variables that name them."""
-    sources = Sources.of(images="auto", otelcol="auto", letta_source="", ca="")
-    image = server.image_name() if TOPOLOGIES[topology].has_server else ""
-    return sources.prepare(TOPOLOGIES[topology].images, inspect.require(), server=image)
-
-
 @pytest.fixture(scope="session")
 def deployment(topology: str) -> Iterator[Deployment]:
     """Bring a topology up beside whatever else runs here, and leave nothing of it behind."""
-    prepared(topology)
+    images.prepare([topology])
     project = f"{harness.RUN}-{topology}"
     port = harness.free_port()
     environment = harness.blank_environment() | harness.PROVIDER
@@ -232,5 +225,5 @@ def agent(client: Letta) -> AgentState:
 @pytest.fixture(scope="session")
 def image() -> str:
     """Make sure that the image is there, without starting a topology."""
-    prepared(IMAGE_BY_ITSELF)
+    images.prepare([IMAGE_BY_ITSELF])
     return harness.IMAGE

@@ -13,7 +13,7 @@ from python_on_whales.exceptions import DockerException
 
 from letta_stack.base import process
 from tests.smoke import harness
-from tests.smoke.conftest import prepared
+from tests.support import images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ def database(network: str) -> Iterator[str]:
     environment = {"POSTGRES_USER": "letta", "POSTGRES_DB": "letta", "POSTGRES_PASSWORD": PASSWORD}
     with harness.running(
         "db",
-        image=prepared("dev")["POSTGRES_IMAGE"],
+        image=images.prepare(["dev"])["POSTGRES_IMAGE"],
         envs=environment,
         networks=[network],
         network_aliases=[DATABASE_HOST],

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.support import settings
+
 
 class BlockedPopen(subprocess.Popen[Any]):
     def __init__(self, args: Any, *_: Any, **__: Any) -> None:
@@ -17,6 +19,11 @@ class BlockedPopen(subprocess.Popen[Any]):
 def blocked_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "real_processes" not in request.fixturenames:
         monkeypatch.setattr(subprocess, "Popen", BlockedPopen)
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.forget(monkeypatch)
 
 
 @pytest.fixture

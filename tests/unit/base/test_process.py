@@ -49,12 +49,23 @@ def test_probe_reports_a_failure_instead_of_raising() -> None:
     assert (completed.exit_code, completed.ok) == (7, False)
 
 
-def test_run_echoes_the_command_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+def test_run_shows_command_and_output_on_stderr_and_keeps_stdout_free(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     process.run(python("print('out')"))
     captured = capfd.readouterr()
 
-    assert captured.out == "out\n"
+    assert captured.out == ""
     assert captured.err.startswith("+ ")
+    assert captured.err.endswith("\nout\n")
+
+
+def test_call_leaves_the_streams_of_the_command_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    exit_code = process.call(
+        python("import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)")
+    )
+
+    assert (exit_code, *capfd.readouterr()) == (3, "out\n", "err\n")
 
 
 @pytest.mark.parametrize("start", [process.run, process.capture])

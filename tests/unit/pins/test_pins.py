@@ -75,11 +75,11 @@ def test_a_compose_image_without_a_pin_is_named_with_its_line() -> None:
     ]
 
 
-def test_disagreement_is_an_error_that_says_which_file_to_mend(tmp_path: Path) -> None:
+def test_disagreement_is_an_error_that_says_which_file_to_correct(tmp_path: Path) -> None:
     (tmp_path / "pins.env").write_text("UV_VERSION=2\n")
     (tmp_path / "Dockerfile").write_text("ARG UV_VERSION=1\n")
 
-    with pytest.raises(PinsDisagree, match=r"^Dockerfile:1: .* mend this line"):
+    with pytest.raises(PinsDisagree, match=r"^Dockerfile:1: .* correct this line"):
         check.check(tmp_path)
 
 

@@ -1,0 +1,272 @@
+"""The table of all flags: what is typed, which function hears of it, and as what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from letta_stack.base.paths import ROOT
+from letta_stack.topology.catalogue import TOPOLOGIES
+
+PEM = str(ROOT / "LICENSE")  # a file that is there; nothing reads it
+DIGEST = f"sha256:{'a' * 64}"
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A flag (as the user types it), where it arrives, what is there without it, and what is there with it."""
+
+    flag: str
+    path: str
+    default: object
+    given: str | None  # None: the flag takes no value
+    value: object
+
+    @property
+    def typed(self) -> list[str]:
+        """Return the arguments."""
+        return [self.flag] if self.given is None else [self.flag, self.given]
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """A task in one of its modes."""
+
+    task: str
+    ends_in: str
+    wires: tuple[Wire, ...]
+    base: tuple[str, ...] = ()
+    trailing: tuple[str, ...] = ()
+    answer: object = None
+    fixed: dict[str, Any] = field(default_factory=dict)  # what no flag changes
+    also: dict[str, Any] = field(default_factory=dict)  # what is called besides -> what it answers
+
+    @property
+    def name(self) -> str:
+        """Name the test."""
+        return " ".join([self.task, *(one for one in self.base if one.startswith("--"))])
+
+
+def switch(flag: str, path: str) -> Wire:
+    """Return a flag that is off or on."""
+    return Wire(flag, path, default=False, given=None, value=True)
+
+
+def text(flag: str, path: str, default: str, given: str) -> Wire:
+    """Return a flag whose text arrives as it is."""
+    return Wire(flag, path, default, given, given)
+
+
+ENV = Wire("--env", "project.topology.name", "single", "dev", "dev")
+PROJECT = text("--project", "project.name", "letta-stack-single", "mine")
+PORT = Wire("--port", "project.variables.LETTA_STACK_PORT", None, "9000", "9000")
+SOURCES = (
+    text("--images", "sources.images", "auto", "debian"),
+    text("--otelcol", "sources.otelcol", "auto", "release"),
+    Wire("--letta-source", "sources.letta_source", None, str(ROOT), ROOT),
+    Wire("--ca", "sources.ca", None, PEM, Path(PEM)),
+)
+BUILD_SOURCES = tuple(
+    Wire(one.flag, one.path.replace("sources.", "self."), one.default, one.given, one.value)
+    for one in SOURCES
+)
+REQUEST_SOURCES = tuple(
+    Wire(one.flag, one.path.replace("sources.", "request."), one.default, one.given, one.value)
+    for one in SOURCES
+)
+PUSH_PLATFORM = Wire(
+    "--platform",
+    "request.platforms",
+    ("linux/amd64", "linux/arm64"),
+    "linux/arm64",
+    ("linux/arm64",),
+)
+NO_CACHE = switch("--no-cache", "request.no_cache")
+DRY_RUN = switch("--dry-run", "dry_run")
+# A topology of that name, whether the catalogue has it or not.
+PROD = {"letta_stack.topology.project:find": replace(TOPOLOGIES["dev"], name="prod")}
+CERTS_PROJECT = text("--project", "directory.name", "letta-stack-prod", "mine")
+TARGET = (
+    Wire("--registry", "flags.registries", [], "ghcr.io", ["ghcr.io"]),
+    Wire("--repository", "flags.repositories", [], "me/letta", ["me/letta"]),
+)
+NAMING = (
+    text("--revision", "flags.revision", "0", "2"),
+    text("--channel", "flags.channel", "release", "nightly"),
+    switch("--allow-older", "flags.allow_older"),
+    switch("--allow-letta-code", "flags.allow_letta_code"),
+)
+RELEASE = (
+    *TARGET,
+    *NAMING,
+    text("--version", "flags.version", "", "0.16.8"),
+    switch("--allow-dirty", "flags.allow_dirty"),
+)
+LIFECYCLE = "letta_stack.topology.lifecycle:"
+PUSH = "letta_stack.release.push:"
+
+TABLE = (
+    Wiring("engine", "letta_stack.engine.install:ensure", (switch("--check", "check"),)),
+    Wiring(
+        "build",
+        "letta_stack.image.sources:Sources.build",
+        (
+            *BUILD_SOURCES,
+            Wire("--platform", "platforms", [], "linux/arm64", ["linux/arm64"]),
+            switch("--no-cache", "no_cache"),
+            DRY_RUN,
+        ),
+    ),
+    Wiring(
+        "build",
+        f"{PUSH}push",
+        (
+            *REQUEST_SOURCES,
+            PUSH_PLATFORM,
+            NO_CACHE,
+            DRY_RUN,
+            *RELEASE,
+            switch("--untagged", "untagged"),
+        ),
+        base=("--push",),
+    ),
+    Wiring(
+        "build",
+        f"{PUSH}check_reproducible",
+        (
+            *REQUEST_SOURCES,
+            PUSH_PLATFORM,
+            DRY_RUN,
+            switch("--allow-dirty", "flags.allow_dirty"),
+            switch("--allow-letta-code", "flags.allow_letta_code"),
+        ),
+        base=("--check-reproducible",),
+        fixed={"request.no_cache": True},
+    ),
+    Wiring(
+        "promote",
+        f"{PUSH}promote",
+        (
+            *(one for one in REQUEST_SOURCES if one.flag in {"--ca", "--letta-source"}),
+            PUSH_PLATFORM,
+            DRY_RUN,
+            *RELEASE,
+            Wire("--digests", "digests", [DIGEST], f"{DIGEST},x", [DIGEST, "x"]),
+        ),
+        base=(DIGEST,),
+        fixed={"request.no_cache": False, "request.images": "auto", "request.otelcol": "auto"},
+    ),
+    Wiring(
+        "tags",
+        f"{PUSH}show_tags",
+        (
+            *TARGET,
+            *NAMING,
+            text("--version", "flags.version", "0.16.8", "0.16.7"),
+            Wire("--ca", "ca", None, PEM, Path(PEM)),
+        ),
+        base=("0.16.8",),
+    ),
+    Wiring(
+        "notes",
+        "letta_stack.release.notes:write",
+        (
+            text("--image", "image", "me/letta@x", "me/letta@y"),
+            text("--reports", "directory", "", "elsewhere"),
+        ),
+        base=("me/letta@x",),
+        answer="the notes",
+        fixed={"stdout": "the notes\n"},
+    ),
+    Wiring(
+        "version",
+        "letta_stack.image.server:show_version",
+        (
+            switch("--why", "why"),
+            text("--version", "explicit", "", "0.16.7"),
+            text("--letta-source", "source", "", "letta"),
+            text("--image", "image", "", "me/letta:1"),
+            switch("--allow-letta-code", "allow_letta_code"),
+        ),
+        answer=["one", "two"],
+        fixed={"stdout": "one\ntwo\n"},
+    ),
+    Wiring("up", f"{LIFECYCLE}up", (ENV, PROJECT, PORT, *SOURCES)),
+    Wiring(
+        "down",
+        f"{LIFECYCLE}down",
+        (ENV, PROJECT, switch("--volumes", "volumes"), switch("--yes", "yes")),
+    ),
+    Wiring("ps", f"{LIFECYCLE}ps", (ENV, PROJECT), answer=3, fixed={"code": 3}),
+    Wiring(
+        "logs",
+        f"{LIFECYCLE}logs",
+        (
+            ENV,
+            PROJECT,
+            text("--service", "service", "", "letta-db"),
+            Wire("--tail", "tail", 100, "7", 7),
+            switch("--follow", "follow"),
+        ),
+        answer=-9,
+        fixed={"code": 137},
+    ),
+    Wiring(
+        "restart",
+        f"{LIFECYCLE}restart",
+        (ENV, PROJECT, text("--service", "service", "", "letta-db")),
+    ),
+    Wiring(
+        "exec",
+        f"{LIFECYCLE}execute",
+        (ENV, PROJECT, text("--service", "service", "", "letta-db")),
+        trailing=("--", "sh", "-c", "echo  a b"),
+        answer=5,
+        fixed={"code": 5, "command": ["sh", "-c", "echo  a b"]},
+    ),
+    Wiring("config", f"{LIFECYCLE}config", (ENV, PROJECT, PORT), answer=0, fixed={"code": 0}),
+    Wiring(
+        "wait",
+        "letta_stack.base.http_wait:wait_for_status",
+        (
+            text("--url", "url", "http://a/", "http://b/"),
+            Wire("--timeout", "timeout", 60.0, "5", 5.0),
+            Wire("--interval", "interval", 0.1, "2", 2.0),
+            Wire("--status", "status", 200, "204", 204),
+        ),
+        base=("http://a/",),
+        answer=0.5,
+        fixed={"stdout": "", "stderr": "http://a/ answered after 0.50 s\n"},
+    ),
+    Wiring(
+        "certs.make",
+        "letta_stack.certs.make:make",
+        (
+            Wire("--name", "texts", [], "a.example", ["a.example"]),
+            Wire("--days", "days", 90, "7", 7),
+            switch("--force", "force"),
+            CERTS_PROJECT,
+        ),
+        also=PROD,
+    ),
+    Wiring(
+        "certs.check",
+        "letta_stack.certs.check:findings",
+        (CERTS_PROJECT,),
+        answer=["one"],
+        also=PROD
+        | {
+            "letta_stack.certs.check:describe": "ends soon",
+            "letta_stack.certs.check:check_expiry": None,
+        },
+        fixed={"stdout": "ends soon\n"},
+    ),
+    Wiring(
+        "certs.check",
+        "letta_stack.certs.check:check_expiry",
+        (Wire("--soon", "soon", 21, "7", 7),),
+        also=PROD | {"letta_stack.certs.check:findings": []},
+        fixed={"findings": []},
+    ),
+)

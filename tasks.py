@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from letta_stack.cli import engine, pins, release, topology, wait
+from letta_stack.cli import build, engine, pins, release, topology, wait
 
 ns = Collection(
     engine.engine,
-    release.build,
+    build.build,
     release.promote,
     release.tags,
     release.notes,
@@ -20,6 +20,6 @@ ns = Collection(
     topology.execute,
     topology.config,
     wait.wait,
-    release.version,
+    build.version,
     pins.pins,
 )

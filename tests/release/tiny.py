@@ -107,7 +107,7 @@ def build(
     process.run(
         [
             *("docker", "buildx", "build", f"--builder={builder}", "--provenance=false"),
-            *("--outcome=quiet", f"--platform={','.join(platforms)}"),
+            *("--progress=quiet", f"--platform={','.join(platforms)}"),
             *(["--no-cache"] if no_cache else []),
             *(f"--build-arg=VERSION={version}", f"--build-arg=REVISION={COMMIT}"),
             f"--output=type=oci,dest={output},force-compression=true",

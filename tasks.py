@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from letta_stack.cli import certs, engine, lint, pins, release, topology, wait
+from letta_stack.cli import build, certs, engine, lint, pins, release, topology, wait
 
 ns = Collection(
     engine.engine,
-    release.build,
+    build.build,
     release.promote,
     release.tags,
     release.notes,
@@ -20,7 +20,7 @@ ns = Collection(
     topology.execute,
     topology.config,
     wait.wait,
-    release.version,
+    build.version,
     pins.pins,
     lint.lint,
     certs.certs,

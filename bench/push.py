@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from letta_stack.base import process
 from letta_stack.base.paths import ROOT
-from tests.release import lab
+from tests.release import support
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ MEGABYTE = 1_000_000
 @contextlib.contextmanager
 def registry() -> Iterator[str]:
     """Run a registry; give its ``HOST:PORT``."""
-    with lab.registry_container(lab.registry_image()) as host:
+    with support.registry_container(support.registry_image()) as host:
         yield host
 
 
@@ -56,4 +56,4 @@ def upstream(host: str, image: str, platforms: tuple[str, ...], revision: int) -
 
 def received(host: str) -> int:
     """Return how many bytes have reached the registry's network interface."""
-    return int(lab.execute(host, "cat", "/sys/class/net/eth0/statistics/rx_bytes"))
+    return int(support.execute(host, "cat", "/sys/class/net/eth0/statistics/rx_bytes"))

@@ -48,7 +48,7 @@ def find(host: str, config: Path | None = None) -> Credentials | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        message = f"cannot read {path} ({error}); mend it, or run `{login_command(host)}`"
+        message = f"cannot read {path} ({error}); correct it, or run `{login_command(host)}`"
         raise RegistryDenied(message) from None
     key = DOCKER_HUB_KEY if host == DOCKER_HUB else host
     helper = (document.get("credHelpers") or {}).get(key) or document.get("credsStore")
@@ -74,7 +74,7 @@ def _ask_helper(helper: str, key: str, host: str) -> Credentials | None:
         reason = next(iter(answer.stderr.strip().splitlines()), f"exit code {answer.exit_code}")
         message = (
             f"docker-credential-{helper} gave no credentials for {host} ({reason}); "
-            f"mend the helper, or run `{login_command(host)}`"
+            f"repair the helper, or run `{login_command(host)}`"
         )
         raise RegistryDenied(message) from None
     if user == TOKEN_USER:

@@ -115,7 +115,7 @@ def check(report: Report) -> None:
     """Raise if a release should not be announced with this."""
     if report.failed:
         raise SmokeTestsFailed(
-            f"{report.path} has {report.failed} failed of {report.tests} tests; mend them and run the session again"
+            f"{report.path} has {report.failed} failed of {report.tests} tests; repair what they test and run the session again"
         )
     if not report.passed:
         raise SmokeTestsFailed(

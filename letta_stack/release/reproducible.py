@@ -8,13 +8,19 @@ import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from letta_stack.base import git
+from letta_stack.base.paths import ROOT
 from letta_stack.engine import disk
 from letta_stack.errors import NotReproducible
+from letta_stack.image import server
 from letta_stack.registry import oci
+from letta_stack.registry.layout import Layout
+from letta_stack.release import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from letta_stack.image.server import Request
     from letta_stack.registry.oci import Descriptor, Image, Manifest
 
 ATTRIBUTES = ("type", "mode", "uid", "gid", "size", "mtime", "linkname")
@@ -22,8 +28,27 @@ MAX_FILES = 20
 BLOCK = 1 << 20
 
 
-def check(build: Callable[[Path], None], *, needed_bytes: int, say: Callable[[str], None]) -> None:
-    """Have ``build`` write two OCI layouts, without cache, and compare their images.
+def check_commit(
+    request: Request, *, allow_dirty: bool, say: Callable[[str], None], dry_run: bool = False
+) -> None:
+    """Build twice without cache, as a push builds, and compare."""
+    found = git.read(ROOT)
+    git.check_clean(found, allow_dirty=allow_dirty)
+    labels = {server.REVISION_LABEL: found.commit}
+    if dry_run:
+        say("would build twice without cache and compare:")
+        server.run(request, build.output_options("image.tar", found), labels, dry_run=True)
+        return
+    build.check_machine(request)
+    check(
+        lambda path: server.run(request, build.output_options(str(path), found), labels),
+        needed_bytes=build.BYTES_PER_PLATFORM * len(request.platforms),
+        say=say,
+    )
+
+
+def check(make: Callable[[Path], None], *, needed_bytes: int, say: Callable[[str], None]) -> None:
+    """Have ``make`` write two OCI layouts, without cache, and compare their images.
 
     Images, not indexes: an attestation names the time of its build, so an index with one is always new.
     """
@@ -32,8 +57,8 @@ def check(build: Callable[[Path], None], *, needed_bytes: int, say: Callable[[st
         disk.check_room(directory, 2 * needed_bytes)
         paths = [directory / "first.tar", directory / "second.tar"]
         for path in paths:
-            build(path)
-        with oci.Layout(paths[0]) as first, oci.Layout(paths[1]) as second:
+            make(path)
+        with Layout(paths[0]) as first, Layout(paths[1]) as second:
             differences = list(compare(first.image, second.image))
             for line in differences:
                 say(line)

@@ -50,31 +50,31 @@ class Channel(enum.StrEnum):
 
 @functools.total_ordering
 @dataclass(frozen=True)
-class Release:
+class ImageVersion:
     """A version of Letta, and which build of it by this project: the first has no suffix."""
 
-    version: Version
+    letta: Version
     revision: int = 1
 
     @property
     def tag(self) -> str:
         """The immutable tag; ``+`` is illegal in tags and becomes ``_``, as Helm does it."""
         suffix = f"-r{self.revision}" if self.revision > 1 else ""
-        return str(self.version).replace("+", "_") + suffix
+        return str(self.letta).replace("+", "_") + suffix
 
     @property
     def series(self) -> str:
         """The floating tag of all patch versions: ``0.16``."""
-        return f"{self.version.major}.{self.version.minor}"
+        return f"{self.letta.major}.{self.letta.minor}"
 
     @property
     def final(self) -> bool:
         """Whether people who asked for no particular version may get this one."""
-        version = self.version
+        version = self.letta
         return not (version.is_prerelease or version.is_postrelease or version.local)
 
-    def __lt__(self, other: Release) -> bool:
-        return (self.version, self.revision) < (other.version, other.revision)
+    def __lt__(self, other: ImageVersion) -> bool:
+        return (self.letta, self.revision) < (other.letta, other.revision)
 
     def __str__(self) -> str:
         return self.tag
@@ -90,7 +90,7 @@ class Decision:
     reason: str
 
 
-def parse_release(text: str, *, revision: int = 0) -> Release:
+def parse_version(text: str, *, revision: int = 0) -> ImageVersion:
     """Parse ``VERSION[-rN]``. ``revision`` overrides the suffix unless it is 0."""
     match = REVISED.fullmatch(text.strip().replace("_", "+", 1))
     if match is None:
@@ -105,55 +105,55 @@ def parse_release(text: str, *, revision: int = 0) -> Release:
             f"{text} and --revision {revision} do not fit together; give one revision, 1 or higher"
         )
         raise BadVersion(message)
-    release = Release(letta_version.parse(match["version"]), revision or written or 1)
-    check_tag(release.tag)
-    return release
+    version = ImageVersion(letta_version.parse(match["version"]), revision or written or 1)
+    check_tag(version.tag)
+    return version
 
 
-def published(tags: Collection[str]) -> list[Release]:
+def published(tags: Collection[str]) -> list[ImageVersion]:
     """Return the releases among a repository's tags, highest first.
 
     Only names that this project would have written count: ``v0.16.8`` or ``0.16.8-slim`` are somebody else's.
     """
-    found: list[Release] = []
+    found: list[ImageVersion] = []
     for tag in tags:
         try:
-            release = parse_release(tag)
+            version = parse_version(tag)
         except (BadVersion, BadReference, InvalidVersion):
             continue
-        if release.tag == tag:
-            found.append(release)
+        if version.tag == tag:
+            found.append(version)
     return sorted(found, reverse=True)
 
 
-def decide(release: Release, present: Collection[Release]) -> list[Decision]:
+def decide(version: ImageVersion, present: Collection[ImageVersion]) -> list[Decision]:
     """Decide the tags of a release, given the ``present`` ones. In the order in which they are written."""
     decisions = [
-        Decision(release.tag, Kind.IMMUTABLE, write=True, reason="names this image for good"),
+        Decision(version.tag, Kind.IMMUTABLE, write=True, reason="names this image for good"),
     ]
     for tag, rivals, scope in (
         (
-            release.series,
-            [other for other in present if other.series == release.series],
+            version.series,
+            [other for other in present if other.series == version.series],
             " of its series",
         ),
         (LATEST, list(present), ""),
     ):
-        decisions.append(_decide_floating(release, tag, rivals, scope))
+        decisions.append(_decide_floating(version, tag, rivals, scope))
     return decisions
 
 
 def _decide_floating(
-    release: Release, tag: str, rivals: Collection[Release], scope: str
+    version: ImageVersion, tag: str, rivals: Collection[ImageVersion], scope: str
 ) -> Decision:
-    if not release.final:
-        reason = f"{release.version} is {_why_not_final(release.version)}"
+    if not version.final:
+        reason = f"{version.letta} is {_why_not_final(version.letta)}"
         return Decision(tag, Kind.FLOATING, write=False, reason=reason)
     highest = max((other for other in rivals if other.final), default=None)
-    if highest is not None and release < highest:
+    if highest is not None and version < highest:
         return Decision(tag, Kind.FLOATING, write=False, reason=f"{highest} is higher")
     return Decision(
-        tag, Kind.FLOATING, write=True, reason=f"{release} is the highest final version{scope}"
+        tag, Kind.FLOATING, write=True, reason=f"{version} is the highest final version{scope}"
     )
 
 
@@ -179,15 +179,17 @@ def decide_commit(commit: str) -> list[Decision]:
     return [Decision(tag, Kind.IMMUTABLE, write=True, reason="names this commit")]
 
 
-def check_not_older(release: Release, latest: Release | None, *, allow_older: bool = False) -> None:
+def check_not_older(
+    version: ImageVersion, latest: ImageVersion | None, *, allow_older: bool = False
+) -> None:
     """Refuse a release that sorts below ``latest``, unless it is meant as a fix for an old version.
 
     Local versions name somebody's build and stand in no order with the published ones.
     """
-    if latest is None or release.version.local or allow_older or not release < latest:
+    if latest is None or version.letta.local or allow_older or not version < latest:
         return
     message = (
-        f"{release} sorts below {latest}, the highest release there; if it is a fix for users of an old "
+        f"{version} sorts below {latest}, the highest release there; if it is a fix for users of an old "
         "version, say so with --allow-older: `latest` then stays where it is"
     )
     raise OlderThanLatest(message)

@@ -15,7 +15,7 @@ from letta_stack.topology.catalogue import API_PORT, HEALTH_PATH
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from letta_stack.registry.oci import Layout
+    from letta_stack.registry.layout import Layout
 
 START_SECONDS = 180.0  # ten times what a slow laptop needs
 REQUEST_SECONDS = 5.0

@@ -23,7 +23,7 @@ from letta_stack.base.wait import wait_until
 from letta_stack.errors import ImageUnavailable
 from letta_stack.image import server, third_party
 from letta_stack.pins.file import Pins
-from tests.release import lab
+from tests.release import support
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ ENGINE_SECONDS = 60.0
 def mirror(ca: Path | None) -> Iterator[int]:
     """A registry that has the pinned names, except for one; its process."""
     equivalents = third_party.ensure(SERVED, source="debian", ca=ca)
-    with lab.registry_container(lab.registry_image()) as host:
+    with support.registry_container(support.registry_image()) as host:
         for pin, reference in equivalents.items():
             name = PINS[pin] if "/" in PINS[pin] else f"library/{PINS[pin]}"
             served = f"{host}/{name}"
@@ -47,7 +47,7 @@ def mirror(ca: Path | None) -> Iterator[int]:
                 process.run(["docker", "push", "--quiet", served])
             finally:
                 process.run(["docker", "image", "rm", served])
-        question = ["docker", "inspect", "--format={{.State.Pid}}", lab.container_of(host)]
+        question = ["docker", "inspect", "--format={{.State.Pid}}", support.container_of(host)]
         yield int(process.capture(question))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from letta_stack.errors import BadPins
 from letta_stack.pins import check
 from letta_stack.pins.file import Pins
+from letta_stack.topology.models import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 
 BUILD = "letta_stack.image.sources:Sources.build"
 PUSH = "letta_stack.release.push:push"
-PROMOTE = "letta_stack.release.push:promote"
-REPRODUCIBLE = "letta_stack.release.push:check_reproducible"
+PROMOTE = "letta_stack.release.promote:promote"
+REPRODUCIBLE = "letta_stack.release.reproducible:check_commit"
 UPDATE = "letta_stack.pins.update:update"
 DIGEST = f"sha256:{'b' * 64}"
 
@@ -158,8 +160,8 @@ def test_several_platforms_registries_and_repositories_add_up(
     inv("build", "--push", *twice)
 
     assert calls[0]["request"].platforms == ("linux/arm64", "linux/amd64")
-    assert calls[0]["flags"].registries == ["a.io", "b.io"]
-    assert calls[0]["flags"].repositories == ["x", "y"]
+    assert calls[0]["options"].registries == ["a.io", "b.io"]
+    assert calls[0]["options"].repositories == ["x", "y"]
 
 
 def test_pins_shows_every_pin_and_checks_the_other_files(inv: Inv, intercept: Intercept) -> None:
@@ -220,3 +222,18 @@ def test_wait_without_a_command_starts_none(inv: Inv, intercept: Intercept) -> N
 
     assert inv("wait", "http://a/").code == 0
     assert commands == []
+
+
+def test_lint_writes_what_a_program_reads_and_fails_all_the_same(
+    inv: Inv, intercept: Intercept
+) -> None:
+    service = {"image": "x:1", "restart": "no"}
+    found = Model("dev", "dev-compose.yaml", {"services": {"one": service}})
+    intercept("letta_stack.topology.models:models", [found])
+
+    for flags in ([], ["--json"], ["--sarif"]):
+        ended = inv("lint", *flags)
+        assert ended.code == 100
+        assert "read-only" in ended.stdout
+        if flags:
+            json.loads(ended.stdout)

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Ended
 
-MODES = {"--push", "--check-reproducible"}  # chosen in the table by ``Wiring.base``
+MODES = {
+    "--json",
+    "--sarif",
+    "--push",
+    "--check-reproducible",
+}  # chosen in the table by ``Wiring.base``
 TESTED_BELOW = {"pins"}
 
 each_flag = pytest.mark.parametrize(

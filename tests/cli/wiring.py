@@ -88,20 +88,20 @@ DRY_RUN = switch("--dry-run", "dry_run")
 PROD = {"letta_stack.topology.project:find": replace(TOPOLOGIES["dev"], name="prod")}
 CERTS_PROJECT = text("--project", "directory.name", "letta-stack-prod", "mine")
 TARGET = (
-    Wire("--registry", "flags.registries", [], "ghcr.io", ["ghcr.io"]),
-    Wire("--repository", "flags.repositories", [], "me/letta", ["me/letta"]),
+    Wire("--registry", "options.registries", [], "ghcr.io", ["ghcr.io"]),
+    Wire("--repository", "options.repositories", [], "me/letta", ["me/letta"]),
 )
 NAMING = (
-    text("--revision", "flags.revision", "0", "2"),
-    text("--channel", "flags.channel", "release", "nightly"),
-    switch("--allow-older", "flags.allow_older"),
-    switch("--allow-letta-code", "flags.allow_letta_code"),
+    text("--revision", "options.revision", "0", "2"),
+    text("--channel", "options.channel", "release", "nightly"),
+    switch("--allow-older", "options.allow_older"),
+    switch("--allow-letta-code", "options.allow_letta_code"),
 )
 RELEASE = (
     *TARGET,
     *NAMING,
-    text("--version", "flags.version", "", "0.16.8"),
-    switch("--allow-dirty", "flags.allow_dirty"),
+    text("--version", "options.version", "", "0.16.8"),
+    switch("--allow-dirty", "options.allow_dirty"),
 )
 LIFECYCLE = "letta_stack.topology.lifecycle:"
 PUSH = "letta_stack.release.push:"
@@ -133,20 +133,19 @@ TABLE = (
     ),
     Wiring(
         "build",
-        f"{PUSH}check_reproducible",
+        "letta_stack.release.reproducible:check_commit",
         (
             *REQUEST_SOURCES,
             PUSH_PLATFORM,
             DRY_RUN,
-            switch("--allow-dirty", "flags.allow_dirty"),
-            switch("--allow-letta-code", "flags.allow_letta_code"),
+            switch("--allow-dirty", "allow_dirty"),
         ),
         base=("--check-reproducible",),
         fixed={"request.no_cache": True},
     ),
     Wiring(
         "promote",
-        f"{PUSH}promote",
+        "letta_stack.release.promote:promote",
         (
             *(one for one in REQUEST_SOURCES if one.flag in {"--ca", "--letta-source"}),
             PUSH_PLATFORM,
@@ -163,7 +162,7 @@ TABLE = (
         (
             *TARGET,
             *NAMING,
-            text("--version", "flags.version", "0.16.8", "0.16.7"),
+            text("--version", "options.version", "0.16.8", "0.16.7"),
             Wire("--ca", "ca", None, PEM, Path(PEM)),
         ),
         base=("0.16.8",),
@@ -238,6 +237,16 @@ TABLE = (
         base=("http://a/",),
         answer=0.5,
         fixed={"stdout": "", "stderr": "http://a/ answered after 0.50 s\n"},
+    ),
+    Wiring(
+        "lint",
+        "letta_stack.topology.models:models",
+        (
+            Wire("--env", "envs", [], "dev", ["dev"]),
+            Wire("--file", "files", [], "x.yaml", ["x.yaml"]),
+        ),
+        answer=[],
+        fixed={"code": 0},
     ),
     Wiring(
         "certs.make",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from letta_stack.base.paths import ROOT
-from tests.release import lab
+from tests.release import support
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ def pytest_terminal_summary(
         terminalreporter.line(f"       at {text}")
 
 
-class Ledger:
+class FaultLog:
     """Collects the faults for the summary."""
 
     def __init__(self, config: pytest.Config) -> None:
@@ -61,25 +61,25 @@ class Ledger:
 
 
 @pytest.fixture(scope="session")
-def ledger(pytestconfig: pytest.Config) -> Ledger:
-    return Ledger(pytestconfig)
+def fault_log(pytestconfig: pytest.Config) -> FaultLog:
+    return FaultLog(pytestconfig)
 
 
 @pytest.fixture(scope="session")
 def registry_image() -> str:
-    return lab.registry_image()
+    return support.registry_image()
 
 
 @pytest.fixture(scope="session")
 def registry(registry_image: str) -> Iterator[str]:
     """Give the HOST:PORT of an open registry without TLS."""
-    with lab.registry_container(registry_image) as host:
+    with support.registry_container(registry_image) as host:
         yield host
 
 
 @pytest.fixture(scope="session")
-def builds(tmp_path_factory: pytest.TempPathFactory) -> lab.Builds:
-    return lab.Builds(tmp_path_factory.mktemp("builds"))
+def builds(tmp_path_factory: pytest.TempPathFactory) -> support.Builds:
+    return support.Builds(tmp_path_factory.mktemp("builds"))
 
 
 @pytest.fixture

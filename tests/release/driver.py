@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 
 from letta_stack.errors import InterruptedByUser, LettaStackError
-from tests.release import lab
+from tests.release import support
 
 
 def main() -> int:
     """Behave as tasks.py does."""
     host, repository, version, layout = sys.argv[1:]
     try:
-        lab.push(host, repository, version, Path(layout))
+        support.push(host, repository, version, Path(layout))
     except LettaStackError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -62,7 +62,7 @@ class FaultProxy:
     fault_at: tuple[int, Fault] | None = None
     retry_after: str = "0"
     held: threading.Event = field(default_factory=threading.Event)
-    release: threading.Event = field(default_factory=threading.Event)
+    resume: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -77,7 +77,7 @@ class FaultProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.release.set()
+        self.resume.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -87,7 +87,7 @@ class FaultProxy:
         self.seen = []
         self.fault_at = fault_at
         self.held.clear()
-        self.release.clear()
+        self.resume.clear()
 
     @property
     def uploaded_bytes(self) -> int:
@@ -210,14 +210,14 @@ def _delay(proxy: FaultProxy, handler: _Handler, body: bytes) -> None:
 
 def _hang(proxy: FaultProxy, handler: _Handler, body: bytes) -> None:
     proxy.forward(handler, body)
-    proxy.release.wait(HOLD_LIMIT)
+    proxy.resume.wait(HOLD_LIMIT)
     handler.drop()
 
 
 def _hold(proxy: FaultProxy, handler: _Handler, body: bytes) -> None:
     proxy.forward(handler, body)
     proxy.held.set()
-    proxy.release.wait(HOLD_LIMIT)
+    proxy.resume.wait(HOLD_LIMIT)
     handler.drop()
 
 

@@ -14,16 +14,16 @@ from letta_stack.base.paths import ROOT
 from letta_stack.base.wait import wait_until
 from letta_stack.errors import CommandFailed, DoesNotStart, NotReproducible
 from letta_stack.image import third_party
-from letta_stack.registry.oci import Layout
+from letta_stack.registry.layout import Layout
 from letta_stack.release import trial_start
 from letta_stack.release.reproducible import check
-from tests.release import lab, tiny
+from tests.release import support, tiny
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.release.lab import Builds
+    from tests.release.support import Builds
 
 VERSION = "0.16.8"
 FLOATING = ("0.16", "latest")
@@ -32,13 +32,20 @@ FLOATING = ("0.16", "latest")
 @pytest.fixture(scope="session")
 def remote_builder() -> Iterator[str]:
     """Run a real BuildKit beside the engine and register it; give the builder's name."""
-    name = f"{lab.RUN}-buildkit"
+    name = f"{support.RUN}-buildkit"
     tag = "letta-stack/test-buildkit"
     context = ROOT / "tests" / "release" / "buildkit"
     process.run(
         [
-            *("docker", "build", "--quiet", "--tag", tag, *third_party.ca_secret(lab.ca_file())),
-            *lab.base_images("DEBIAN_IMAGE", "GOLANG_IMAGE"),
+            *(
+                "docker",
+                "build",
+                "--quiet",
+                "--tag",
+                tag,
+                *third_party.ca_secret(support.ca_file()),
+            ),
+            *support.base_images("DEBIAN_IMAGE", "GOLANG_IMAGE"),
             *(f"--build-context=images={ROOT / 'images'}", str(context)),
         ]
     )
@@ -55,7 +62,7 @@ def remote_builder() -> Iterator[str]:
         inspect = ["docker", "buildx", "inspect", name]
         wait_until(
             lambda: re.search(r"^Status:\s+running$", process.probe(inspect).stdout, re.MULTILINE),
-            timeout=lab.START_SECONDS,
+            timeout=support.START_SECONDS,
             describe=lambda: process.probe(inspect).stdout,
         )
         yield name
@@ -77,10 +84,10 @@ def test_a_build_becomes_a_release_of_two_architectures(
     context = tiny.write_context(tmp_path / "context")
     build = functools.partial(tiny.build, context, version=VERSION, builder=builder)
 
-    digest = lab.publisher(registry, repository, VERSION).push(build, needed_bytes=0)
+    digest = support.publisher(registry, repository, VERSION).push(build, needed_bytes=0)
 
-    assert lab.tags_of(registry, repository) == dict.fromkeys((VERSION, *FLOATING), digest)
-    assert not lab.defects(registry, repository)
+    assert support.tags_of(registry, repository) == dict.fromkeys((VERSION, *FLOATING), digest)
+    assert not support.defects(registry, repository)
 
 
 def test_two_builds_without_cache_are_the_same(builder: str, tmp_path: Path) -> None:
@@ -116,16 +123,16 @@ def test_a_build_that_fails_publishes_nothing(
     build = functools.partial(tiny.build, context, version=VERSION, builder=builder)
 
     with pytest.raises(CommandFailed):
-        lab.publisher(registry, repository, VERSION).push(build, needed_bytes=0)
+        support.publisher(registry, repository, VERSION).push(build, needed_bytes=0)
 
-    assert lab.tags_of(registry, repository) == {}
+    assert support.tags_of(registry, repository) == {}
 
 
 @pytest.mark.parametrize("platform", tiny.PLATFORMS)
 def test_what_is_pulled_by_digest_starts(
     platform: str, registry: str, repository: str, builds: Builds
 ) -> None:
-    digest = lab.push(registry, repository, VERSION, builds.path(VERSION))
+    digest = support.push(registry, repository, VERSION, builds.path(VERSION))
     reference = f"{registry}/{repository}@{digest}"
 
     with removed(reference):

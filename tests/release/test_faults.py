@@ -19,21 +19,21 @@ from letta_stack.errors import (
     ReleaseIncomplete,
     TagTaken,
 )
-from tests.release import lab
+from tests.release import support
 from tests.release.fault_proxy import Fault, FaultProxy, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.release.conftest import Ledger
-    from tests.release.lab import Builds
+    from tests.release.conftest import FaultLog
+    from tests.release.support import Builds
 
 OLD, NEW = "0.16.7", "0.16.8"
 FLOATING = ("0.16", "latest")
 # Retried until the push succeeds; DEAD and HOLD end it.
 PASSING = [fault for fault in Fault if fault not in {Fault.DEAD, Fault.HOLD}]
-HANGING = replace(lab.QUICK, read_timeout=0.25)
+HANGING = replace(support.QUICK, read_timeout=0.25)
 INTERRUPT_SECONDS = 20.0
 
 
@@ -58,14 +58,14 @@ def requests_of_a_push(proxy: FaultProxy, layout: Path, before: Path | None = No
 
 
 def quiet_push(host: str, repository: str, version: str, layout: Path) -> str:
-    return lab.push(host, repository, version, layout, say=lambda _: None)
+    return support.push(host, repository, version, layout, say=lambda _: None)
 
 
 def check_no_half_release(registry: str, repository: str, *, old: str, new: str) -> None:
     """Check the promise to everybody who pulls, at whatever point the push ended."""
-    found = lab.tags_of(registry, repository)
+    found = support.tags_of(registry, repository)
 
-    assert not lab.defects(registry, repository)
+    assert not support.defects(registry, repository)
     assert found[OLD] == old
     assert found.get(NEW, new) == new
     for tag in FLOATING:
@@ -75,57 +75,57 @@ def check_no_half_release(registry: str, repository: str, *, old: str, new: str)
 
 @pytest.mark.parametrize("fault", PASSING, ids=lambda fault: fault.name.lower())
 def test_a_push_survives_one_fault_at_any_request(
-    fault: Fault, proxy: FaultProxy, registry: str, builds: Builds, ledger: Ledger
+    fault: Fault, proxy: FaultProxy, registry: str, builds: Builds, fault_log: FaultLog
 ) -> None:
     layout = builds.path(NEW)
-    patience = HANGING if fault is Fault.HANG else lab.QUICK
+    policy = HANGING if fault is Fault.HANG else support.QUICK
     for number, request in enumerate(requests_of_a_push(proxy, layout)):
         if fault is Fault.TRUNCATE_REQUEST and request.sent < 2:
             continue
         repository = fresh()
         proxy.reset((number, fault))
 
-        digest = lab.push(
-            proxy.host, repository, NEW, layout, say=lambda _: None, patience=patience
+        digest = support.push(
+            proxy.host, repository, NEW, layout, say=lambda _: None, policy=policy
         )
 
-        proxy.release.set()
-        assert lab.tags_of(registry, repository) == dict.fromkeys((NEW, *FLOATING), digest)
-        assert not lab.defects(registry, repository)
-        ledger.add(fault, request, "the push succeeded by itself")
+        proxy.resume.set()
+        assert support.tags_of(registry, repository) == dict.fromkeys((NEW, *FLOATING), digest)
+        assert not support.defects(registry, repository)
+        fault_log.add(fault, request, "the push succeeded by itself")
 
 
 def test_a_registry_that_dies_at_any_request_has_no_half_release_and_the_push_completes_later(
-    proxy: FaultProxy, registry: str, builds: Builds, ledger: Ledger
+    proxy: FaultProxy, registry: str, builds: Builds, fault_log: FaultLog
 ) -> None:
     old_layout, layout = builds.path(OLD), builds.path(NEW)
-    impatient = replace(lab.QUICK, attempts=2)
+    impatient = replace(support.QUICK, attempts=2)
     for number, request in enumerate(requests_of_a_push(proxy, layout, old_layout)):
         repository = fresh()
         old = quiet_push(registry, repository, OLD, old_layout)
         proxy.reset((number, Fault.DEAD))
 
         with pytest.raises(RegistryUnreachable, match="run the same push again"):
-            lab.push(proxy.host, repository, NEW, layout, say=lambda _: None, patience=impatient)
+            support.push(proxy.host, repository, NEW, layout, say=lambda _: None, policy=impatient)
 
-        new = lab.digest_of(layout)
+        new = support.digest_of(layout)
         check_no_half_release(registry, repository, old=old, new=new)
         proxy.reset()
         assert quiet_push(proxy.host, repository, NEW, layout) == new
         expected = {OLD: old, **dict.fromkeys((NEW, *FLOATING), new)}
-        assert lab.tags_of(registry, repository) == expected
-        assert not lab.defects(registry, repository)
-        ledger.add(
+        assert support.tags_of(registry, repository) == expected
+        assert not support.defects(registry, repository)
+        fault_log.add(
             Fault.DEAD, request, "the push failed, nothing was half, a second push completed it"
         )
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_ctrl_c_at_any_write_says_what_is_left_and_leaves_nothing_half(
-    method: str, proxy: FaultProxy, registry: str, builds: Builds, ledger: Ledger
+    method: str, proxy: FaultProxy, registry: str, builds: Builds, fault_log: FaultLog
 ) -> None:
     old_layout, layout = builds.path(OLD), builds.path(NEW)
-    new = lab.digest_of(layout)
+    new = support.digest_of(layout)
     for number, request in enumerate(requests_of_a_push(proxy, layout, old_layout)):
         if request.method != method:
             continue
@@ -145,7 +145,7 @@ def test_ctrl_c_at_any_write_says_what_is_left_and_leaves_nothing_half(
         driver.send_signal(signal.SIGINT)
         _, errors = driver.communicate(timeout=INTERRUPT_SECONDS)
 
-        proxy.release.set()
+        proxy.resume.set()
         assert driver.returncode == InterruptedByUser.exit_code
         assert errors.count("\n") == 1
         assert "run the same command again" in errors
@@ -153,8 +153,8 @@ def test_ctrl_c_at_any_write_says_what_is_left_and_leaves_nothing_half(
         proxy.reset()
         assert quiet_push(proxy.host, repository, NEW, layout) == new
         expected = {OLD: old, **dict.fromkeys((NEW, *FLOATING), new)}
-        assert lab.tags_of(registry, repository) == expected
-        ledger.add(
+        assert support.tags_of(registry, repository) == expected
+        fault_log.add(
             Fault.HOLD, request, "exit code 130, nothing was half, a second push completed it"
         )
 
@@ -164,7 +164,7 @@ def test_retry_after_is_obeyed(proxy: FaultProxy, builds: Builds) -> None:
     proxy.reset((0, Fault.TOO_MANY))
     lines: list[str] = []
 
-    lab.push(proxy.host, fresh(), NEW, builds.path(NEW), say=lines.append)
+    support.push(proxy.host, fresh(), NEW, builds.path(NEW), say=lines.append)
 
     assert [line for line in lines if "again in 1.0 s" in line]
 
@@ -176,14 +176,14 @@ def test_a_registry_that_asks_for_hours_is_not_waited_for(
     proxy.reset((0, Fault.TOO_MANY))
 
     with pytest.raises(RegistryUnreachable, match="asks to wait 3600 s"):
-        lab.push(proxy.host, fresh(), NEW, builds.path(NEW))
+        support.push(proxy.host, fresh(), NEW, builds.path(NEW))
 
 
 def test_one_dead_registry_of_two_is_named_and_the_other_is_complete(
     proxy: FaultProxy, registry: str, builds: Builds
 ) -> None:
     layout, repository, mirror = builds.path(NEW), fresh(), fresh()
-    lab.push(registry, mirror, NEW, layout)
+    support.push(registry, mirror, NEW, layout)
     blob_upload = next(
         number
         for number, request in enumerate(requests_of_a_push(proxy, layout))
@@ -192,16 +192,16 @@ def test_one_dead_registry_of_two_is_named_and_the_other_is_complete(
     proxy.reset((blob_upload, Fault.DEAD))
 
     with pytest.raises(ReleaseIncomplete) as caught:
-        lab.push([proxy.host, registry], repository, NEW, layout)
+        support.push([proxy.host, registry], repository, NEW, layout)
 
     # The same storage behind two addresses: the one that lives gets everything.
     message = str(caught.value)
     assert f"released in: {registry}/{repository}" in message
     assert f"NOT in {proxy.host}/{repository}" in message
-    assert not lab.defects(registry, repository)
+    assert not support.defects(registry, repository)
     proxy.reset()
-    digest = lab.push([proxy.host, registry], repository, NEW, layout)
-    assert lab.tags_of(registry, repository) == dict.fromkeys((NEW, *FLOATING), digest)
+    digest = support.push([proxy.host, registry], repository, NEW, layout)
+    assert support.tags_of(registry, repository) == dict.fromkeys((NEW, *FLOATING), digest)
 
 
 def test_somebody_elses_release_during_the_build_is_not_overwritten(
@@ -209,13 +209,13 @@ def test_somebody_elses_release_during_the_build_is_not_overwritten(
 ) -> None:
     repository = fresh()
     ours, theirs = builds.path(NEW), builds.path(NEW, b"theirs\n")
-    publisher = lab.publisher(registry, repository, NEW)
+    publisher = support.publisher(registry, repository, NEW)
 
     def build(path: Path) -> None:
-        lab.push(registry, repository, NEW, theirs)
-        lab.copy(ours, path)
+        support.push(registry, repository, NEW, theirs)
+        support.copy(ours, path)
 
     with pytest.raises(TagTaken, match="--revision"):
         publisher.push(build, needed_bytes=0)
 
-    assert lab.tags_of(registry, repository)[NEW] == lab.digest_of(theirs)
+    assert support.tags_of(registry, repository)[NEW] == support.digest_of(theirs)

@@ -24,11 +24,11 @@ from letta_stack.errors import (
     TagTaken,
 )
 from letta_stack.registry import reference
-from letta_stack.registry.oci import Layout
-from letta_stack.registry.repository import Registry
+from letta_stack.registry.layout import Layout
+from letta_stack.registry.repository import Repository
 from letta_stack.release.publisher import send
 from letta_stack.release.tags import Channel
-from tests.release import lab, tiny
+from tests.release import support, tiny
 from tests.release.fault_proxy import FaultProxy
 from tests.release.token_server import TokenServer
 
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from letta_stack.release.publisher import Wanted
-    from tests.release.lab import Builds
+    from letta_stack.release.plan import Wanted
+    from tests.release.support import Builds
 
 USER, PASSWORD = "letta", "not-a-secret"
 HTPASSWD = f"{USER}:$2b$05$R4fU1XMqSiY48tdknWIhIueiyvn61uQqXAx/6JwDioo4hXyky8sUW\n"
@@ -89,7 +89,7 @@ def secure(
     """Run a registry with TLS and passwords."""
     directory = tmp_path_factory.mktemp("htpasswd")
     (directory / "htpasswd").write_text(HTPASSWD, encoding="utf-8")
-    with lab.registry_container(
+    with support.registry_container(
         registry_image,
         f"--volume={certificate.parent}:/certificate:ro",
         f"--volume={directory}:/auth:ro",
@@ -110,12 +110,12 @@ def test_tls_and_a_stored_password(
 ) -> None:
     log_in(docker_config, secure.host)
 
-    digest = lab.push(secure.host, repository, VERSION, builds.path(VERSION), ca=secure.ca)
+    digest = support.push(secure.host, repository, VERSION, builds.path(VERSION), ca=secure.ca)
 
     url = f"https://{secure.host}/v2/{repository}/manifests/latest"
     answer = requests.get(
         url,
-        headers={"Accept": lab.ACCEPT},
+        headers={"Accept": support.ACCEPT},
         auth=(USER, PASSWORD),
         verify=str(secure.ca),
         timeout=10,
@@ -140,7 +140,7 @@ def test_a_credential_helper_is_asked(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     docker_config.write_text(json.dumps({"credHelpers": {secure.host: "test"}}), encoding="utf-8")
 
-    assert lab.push(
+    assert support.push(
         secure.host, "letta/helper", VERSION, builds.path(VERSION), ca=secure.ca
     ).startswith("sha256:")
 
@@ -149,7 +149,7 @@ def test_an_unknown_ca_is_named_with_the_flag_that_helps(
     secure: Secure, repository: str, builds: Builds
 ) -> None:
     with pytest.raises(RegistryUnreachable, match="--ca"):
-        lab.push(secure.host, repository, VERSION, builds.path(VERSION))
+        support.push(secure.host, repository, VERSION, builds.path(VERSION))
 
 
 @pytest.mark.parametrize("password", ["", "wrong"], ids=["none", "wrong"])
@@ -160,7 +160,7 @@ def test_a_login_that_is_missing_or_wrong_names_registry_and_command(
         log_in(docker_config, secure.host, password)
 
     with pytest.raises(RegistryDenied) as caught:
-        lab.push(secure.host, repository, VERSION, builds.path(VERSION), ca=secure.ca)
+        support.push(secure.host, repository, VERSION, builds.path(VERSION), ca=secure.ca)
 
     assert f"docker login {secure.host}" in str(caught.value)
     assert "wrong" not in str(caught.value)
@@ -177,7 +177,7 @@ def test_tokens_are_fetched_with_the_stored_password_and_again_after_a_429(
         TokenServer(
             USER, PASSWORD, key=certificate.parent / "key.pem", chain=certificate
         ) as server,
-        lab.registry_container(
+        support.registry_container(
             registry_image,
             f"--volume={certificate.parent}:/certificate:ro",
             environment={
@@ -191,11 +191,11 @@ def test_tokens_are_fetched_with_the_stored_password_and_again_after_a_429(
         ) as host,
     ):
         with pytest.raises(RegistryDenied, match="docker login"):
-            lab.push(host, repository, VERSION, builds.path(VERSION))
+            support.push(host, repository, VERSION, builds.path(VERSION))
         log_in(docker_config, host)
         server.refuse_next = True
 
-        assert lab.push(host, repository, VERSION, builds.path(VERSION)).startswith("sha256:")
+        assert support.push(host, repository, VERSION, builds.path(VERSION)).startswith("sha256:")
 
         assert server.scopes == {f"repository:{repository}:{end}" for end in ("pull", "pull,push")}
 
@@ -207,13 +207,13 @@ def test_a_read_only_registry_is_noticed_before_the_build(
         pytest.fail("built for a registry that takes nothing")
 
     with (
-        lab.registry_container(
+        support.registry_container(
             registry_image,
             environment={"REGISTRY_STORAGE_MAINTENANCE_READONLY": "{enabled: true}"},
         ) as host,
         pytest.raises(RegistryReadOnly, match="--registry"),
     ):
-        lab.publisher(host, repository, VERSION).push(build, needed_bytes=0)
+        support.publisher(host, repository, VERSION).push(build, needed_bytes=0)
 
 
 def test_a_full_registry_ends_without_tags_and_with_room_the_push_completes(
@@ -221,21 +221,23 @@ def test_a_full_registry_ends_without_tags_and_with_room_the_push_completes(
 ) -> None:
     layout = builds.path(VERSION, secrets.token_bytes(2_000_000))
     filler = "/var/lib/registry/filler"
-    with lab.registry_container(registry_image, "--tmpfs=/var/lib/registry:size=5m") as host:
-        lab.execute(host, "fallocate", "--length", "4M", filler)
+    with support.registry_container(registry_image, "--tmpfs=/var/lib/registry:size=5m") as host:
+        support.execute(host, "fallocate", "--length", "4M", filler)
         with pytest.raises(RegistryFull, match="no room left"):
-            lab.push(host, repository, VERSION, layout)
+            support.push(host, repository, VERSION, layout)
 
-        assert lab.tags_of(host, repository) == {}
-        lab.execute(host, "rm", filler)
-        digest = lab.push(host, repository, VERSION, layout)
-        assert lab.tags_of(host, repository)["latest"] == digest
-        assert not lab.defects(host, repository)
+        assert support.tags_of(host, repository) == {}
+        support.execute(host, "rm", filler)
+        digest = support.push(host, repository, VERSION, layout)
+        assert support.tags_of(host, repository)["latest"] == digest
+        assert not support.defects(host, repository)
 
 
 def test_nobody_listens() -> None:
     with (
-        Registry(reference.Target("127.0.0.1:9", "letta/letta"), patience=lab.QUICK) as registry,
+        Repository(
+            reference.Target("127.0.0.1:9", "letta/letta"), policy=support.QUICK
+        ) as registry,
         pytest.raises(RegistryUnreachable, match="Connection refused"),
     ):
         registry.tags()
@@ -243,11 +245,11 @@ def test_nobody_listens() -> None:
 
 def test_an_unchanged_push_moves_no_blob(registry: str, repository: str, builds: Builds) -> None:
     with FaultProxy(registry) as proxy:
-        first = lab.push(proxy.host, repository, VERSION, builds.path(VERSION))
+        first = support.push(proxy.host, repository, VERSION, builds.path(VERSION))
         moved = proxy.uploaded_bytes
         proxy.reset()
 
-        second = lab.push(proxy.host, repository, VERSION, builds.path(VERSION))
+        second = support.push(proxy.host, repository, VERSION, builds.path(VERSION))
 
         assert first == second
         assert moved > 0
@@ -258,37 +260,39 @@ def test_an_unchanged_push_moves_no_blob(registry: str, repository: str, builds:
 def test_an_immutable_tag_is_never_overwritten(
     registry: str, repository: str, builds: Builds
 ) -> None:
-    digest = lab.push(registry, repository, VERSION, builds.path(VERSION))
+    digest = support.push(registry, repository, VERSION, builds.path(VERSION))
 
     with pytest.raises(TagTaken, match="--revision"):
-        lab.push(registry, repository, VERSION, builds.path(VERSION, b"two\n"))
+        support.push(registry, repository, VERSION, builds.path(VERSION, b"two\n"))
 
-    assert lab.tags_of(registry, repository) == dict.fromkeys((VERSION, "0.16", "latest"), digest)
+    assert support.tags_of(registry, repository) == dict.fromkeys(
+        (VERSION, "0.16", "latest"), digest
+    )
 
 
 def test_a_rebuilt_image_is_a_revision_and_moves_the_floating_tags(
     registry: str, repository: str, builds: Builds
 ) -> None:
-    first = lab.push(registry, repository, VERSION, builds.path(VERSION))
+    first = support.push(registry, repository, VERSION, builds.path(VERSION))
 
-    second = lab.push(registry, repository, f"{VERSION}-r2", builds.path(f"{VERSION}-r2"))
+    second = support.push(registry, repository, f"{VERSION}-r2", builds.path(f"{VERSION}-r2"))
 
     expected = {VERSION: first, f"{VERSION}-r2": second, "0.16": second, "latest": second}
-    assert lab.tags_of(registry, repository) == expected
+    assert support.tags_of(registry, repository) == expected
 
 
 def test_an_older_version_needs_permission_and_moves_only_its_series(
     registry: str, repository: str, builds: Builds
 ) -> None:
-    new = lab.push(registry, repository, VERSION, builds.path(VERSION))
+    new = support.push(registry, repository, VERSION, builds.path(VERSION))
 
     with pytest.raises(OlderThanLatest, match="--allow-older"):
-        lab.push(registry, repository, "0.15.1", builds.path("0.15.1"))
-    wish = lab.wanted("0.15.1", allow_older=True)
-    old = lab.push(registry, repository, "0.15.1", builds.path("0.15.1"), wish=wish)
+        support.push(registry, repository, "0.15.1", builds.path("0.15.1"))
+    wanted = support.wanted_of("0.15.1", allow_older=True)
+    old = support.push(registry, repository, "0.15.1", builds.path("0.15.1"), wanted=wanted)
 
     expected = {VERSION: new, "0.16": new, "latest": new, "0.15.1": old, "0.15": old}
-    assert lab.tags_of(registry, repository) == expected
+    assert support.tags_of(registry, repository) == expected
 
 
 @pytest.mark.parametrize(
@@ -301,39 +305,39 @@ def test_an_older_version_needs_permission_and_moves_only_its_series(
 def test_other_channels_touch_no_release_tag(
     channel: Channel, expected: set[str], registry: str, repository: str, builds: Builds
 ) -> None:
-    wish = lab.wanted(VERSION, channel=channel)
+    wanted = support.wanted_of(VERSION, channel=channel)
 
-    digest = lab.push(registry, repository, VERSION, builds.path(VERSION), wish=wish)
+    digest = support.push(registry, repository, VERSION, builds.path(VERSION), wanted=wanted)
 
-    assert lab.tags_of(registry, repository) == dict.fromkeys(expected, digest)
+    assert support.tags_of(registry, repository) == dict.fromkeys(expected, digest)
 
 
 def test_a_dry_run_writes_nothing_and_begins_no_upload(registry: str, repository: str) -> None:
     lines: list[str] = []
     with FaultProxy(registry) as proxy:
-        lab.publisher(proxy.host, repository, VERSION, say=lines.append).preview()
+        support.publisher(proxy.host, repository, VERSION, say=lines.append).preview()
 
         assert {request.method for request in proxy.seen} == {"GET", "HEAD"}
-    assert lab.tags_of(registry, repository) == {}
+    assert support.tags_of(registry, repository) == {}
     assert [line.split()[0] for line in lines[1:]] == [VERSION, "0.16", "latest"]
 
 
 @pytest.mark.parametrize(
-    ("wish", "error"),
+    ("wanted", "error"),
     [
-        (lab.wanted(VERSION, platforms=("linux/amd64",)), PlatformMissing),
-        (lab.wanted(VERSION, platforms=(*tiny.PLATFORMS, "linux/s390x")), PlatformMissing),
-        (lab.wanted("0.16.9"), LettaStackError),
+        (support.wanted_of(VERSION, platforms=("linux/amd64",)), PlatformMissing),
+        (support.wanted_of(VERSION, platforms=(*tiny.PLATFORMS, "linux/s390x")), PlatformMissing),
+        (support.wanted_of("0.16.9"), LettaStackError),
     ],
     ids=["a platform too many", "a platform too few", "labels of another version"],
 )
 def test_an_image_that_is_not_what_was_asked_for_is_not_pushed(
-    wish: Wanted, error: type[LettaStackError], registry: str, repository: str, builds: Builds
+    wanted: Wanted, error: type[LettaStackError], registry: str, repository: str, builds: Builds
 ) -> None:
     with pytest.raises(error):
-        lab.push(registry, repository, VERSION, builds.path(VERSION), wish=wish)
+        support.push(registry, repository, VERSION, builds.path(VERSION), wanted=wanted)
 
-    assert lab.tags_of(registry, repository) == {}
+    assert support.tags_of(registry, repository) == {}
 
 
 def test_platforms_that_were_built_apart_become_one_release(
@@ -344,46 +348,50 @@ def test_platforms_that_were_built_apart_become_one_release(
     for platform in tiny.PLATFORMS:
         layout = tmp_path / f"{platform.replace('/', '-')}.tar"
         tiny.build(context, layout, version=VERSION, platforms=(platform,))
-        one = lab.publisher(
-            registry, repository, VERSION, wish=lab.wanted(VERSION, platforms=(platform,))
+        one = support.publisher(
+            registry, repository, VERSION, wanted=support.wanted_of(VERSION, platforms=(platform,))
         )
-        digests.append(one.upload(functools.partial(lab.copy, layout), needed_bytes=0))
-    assert lab.tags_of(registry, repository) == {}
+        digests.append(one.upload(functools.partial(support.copy, layout), needed_bytes=0))
+    assert support.tags_of(registry, repository) == {}
 
     (target,) = reference.parse_targets([registry], [repository])
-    with Registry(target) as source:
-        digest = lab.publisher(registry, repository, VERSION).promote(source, digests)
+    with Repository(target) as source:
+        digest = support.publisher(registry, repository, VERSION).promote(source, digests)
 
-    assert lab.tags_of(registry, repository) == dict.fromkeys((VERSION, "0.16", "latest"), digest)
-    assert not lab.defects(registry, repository)
+    assert support.tags_of(registry, repository) == dict.fromkeys(
+        (VERSION, "0.16", "latest"), digest
+    )
+    assert not support.defects(registry, repository)
 
 
 def test_a_release_is_copied_to_another_repository_by_its_digest(
     registry: str, repository: str, builds: Builds
 ) -> None:
-    digest = lab.push(registry, repository, VERSION, builds.path(VERSION))
+    digest = support.push(registry, repository, VERSION, builds.path(VERSION))
 
     (target,) = reference.parse_targets([registry], [repository])
-    with Registry(target) as source:
-        copied = lab.publisher(registry, f"{repository}-copy", VERSION).promote(source, [digest])
+    with Repository(target) as source:
+        copied = support.publisher(registry, f"{repository}-copy", VERSION).promote(
+            source, [digest]
+        )
 
     assert copied == digest
-    assert not lab.defects(registry, f"{repository}-copy")
-    assert lab.tags_of(registry, f"{repository}-copy")["latest"] == digest
+    assert not support.defects(registry, f"{repository}-copy")
+    assert support.tags_of(registry, f"{repository}-copy")["latest"] == digest
 
 
 def test_a_release_that_was_interrupted_before_its_floating_tags_is_completed_without_a_build(
     registry: str, repository: str, builds: Builds
 ) -> None:
-    digest = lab.push(registry, repository, VERSION, builds.path(VERSION))
+    digest = support.push(registry, repository, VERSION, builds.path(VERSION))
     (target,) = reference.parse_targets([registry], [f"{repository}-interrupted"])
-    with Registry(target) as interrupted, Layout(builds.path(VERSION)) as layout:
+    with Repository(target) as interrupted, Layout(builds.path(VERSION)) as layout:
         send(interrupted, layout.image)
         interrupted.put_manifest(VERSION, layout.image.root)
         with pytest.raises(TagTaken, match=f"--digest {digest}"):
-            lab.push(registry, target.repository, VERSION, builds.path(VERSION, b"later\n"))
+            support.push(registry, target.repository, VERSION, builds.path(VERSION, b"later\n"))
 
-        lab.publisher(registry, target.repository, VERSION).promote(interrupted, [digest])
+        support.publisher(registry, target.repository, VERSION).promote(interrupted, [digest])
 
     expected = dict.fromkeys((VERSION, "0.16", "latest"), digest)
-    assert lab.tags_of(registry, target.repository) == expected
+    assert support.tags_of(registry, target.repository) == expected

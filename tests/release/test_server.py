@@ -20,11 +20,11 @@ from letta_stack.image.server import Request
 from letta_stack.image.version import agree, parse
 from letta_stack.pins.file import Pins
 from letta_stack.registry import reference
-from letta_stack.registry.oci import Layout
-from letta_stack.registry.repository import Registry
-from letta_stack.release.push import output_options
+from letta_stack.registry.layout import Layout
+from letta_stack.registry.repository import Repository
+from letta_stack.release.build import output_options
 from letta_stack.topology.catalogue import HEALTH_PATH
-from tests.release import lab
+from tests.release import support
 from tests.release.fault_proxy import FaultProxy
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def test_the_release_is_complete_and_a_second_push_moves_no_blob(
     registry: str, pushed: str
 ) -> None:
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", pushed)
-    assert pushed in lab.tags_of(registry, REPOSITORY).values()
-    assert not lab.defects(registry, REPOSITORY)
+    assert pushed in support.tags_of(registry, REPOSITORY).values()
+    assert not support.defects(registry, REPOSITORY)
 
     with FaultProxy(registry) as proxy:
         assert inv_push(proxy.host) == pushed
@@ -89,10 +89,10 @@ def test_a_later_commit_has_the_same_layers_because_no_file_names_the_time_of_it
     path = tmp_path / "later.tar"
     found = git.read(ROOT)
     later = replace(found, epoch=found.epoch + A_DAY)
-    server.run(Request(PLATFORMS, ca=lab.ca_file()), output_options(str(path), later), {})
+    server.run(Request(PLATFORMS, ca=support.ca_file()), output_options(str(path), later), {})
     (target,) = reference.parse_targets([registry], [REPOSITORY])
 
-    with Registry(target) as source, Layout(path) as layout:
+    with Repository(target) as source, Layout(path) as layout:
         assert layers(source.verify(pushed)) == layers(layout.image)
         for platform, manifest in layout.image.platforms.items():
             for layer in manifest.blobs[1:]:
@@ -109,7 +109,7 @@ def started(request: pytest.FixtureRequest, registry: str, pushed: str) -> Itera
     """Pull by digest and run; give the URL of the API."""
     platform = str(request.param)
     reference = f"{registry}/{REPOSITORY}@{pushed}"
-    name = f"{lab.RUN}-{platform.rpartition('/')[2]}"
+    name = f"{support.RUN}-{platform.rpartition('/')[2]}"
     try:
         process.run(["docker", "pull", "--quiet", f"--platform={platform}", reference])
         process.run(
@@ -141,7 +141,7 @@ def test_what_was_pulled_by_digest_is_healthy_and_says_its_version(
         timeout=START_SECONDS if platform == third_party.native() else EMULATED_START_SECONDS,
         interval=0.5,
         describe=lambda: (
-            process.probe(["docker", "logs", "--tail=30", f"{lab.RUN}-{platform[6:]}"]).stdout
+            process.probe(["docker", "logs", "--tail=30", f"{support.RUN}-{platform[6:]}"]).stdout
         ),
     )
 

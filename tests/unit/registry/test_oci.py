@@ -6,7 +6,8 @@ import pytest
 
 from letta_stack.errors import ContentBroken, NotReproducible, PlatformMissing
 from letta_stack.registry import oci
-from letta_stack.registry.oci import Descriptor, Layout, Manifest
+from letta_stack.registry.layout import Layout
+from letta_stack.registry.oci import Descriptor, Manifest
 from letta_stack.release import reproducible
 from tests.support.layouts import IMAGE_TYPE, layer, write_layout
 

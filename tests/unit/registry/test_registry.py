@@ -20,14 +20,16 @@ from letta_stack.errors import (
 from letta_stack.registry import credentials, oci
 from letta_stack.registry.credentials import Credentials
 from letta_stack.registry.reference import Target
-from letta_stack.registry.repository import Patience, Registry, is_loopback
+from letta_stack.registry.repository import Repository
+from letta_stack.registry.retries import RetryPolicy
+from letta_stack.registry.transport import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 HOST = "registry.example"
-Play: TypeAlias = "Callable[..., tuple[Registry, Script]]"
-QUICK = Patience(attempts=3, first_wait=0.0, longest_wait=0.0)
+Play: TypeAlias = "Callable[..., tuple[Repository, Script]]"
+QUICK = RetryPolicy(attempts=3, first_wait=0.0, longest_wait=0.0)
 
 
 def answer(
@@ -62,13 +64,13 @@ class Script:
 
 
 @pytest.fixture
-def play(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Registry, Script]]:
+def play(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Repository, Script]]:
     monkeypatch.setattr(credentials, "find", lambda _: None)
 
-    def start(*answers: requests.Response | Exception) -> tuple[Registry, Script]:
+    def start(*answers: requests.Response | Exception) -> tuple[Repository, Script]:
         script = Script(*answers)
         monkeypatch.setattr(requests.Session, "request", script.request)
-        return Registry(Target(HOST, "letta/letta"), patience=QUICK), script
+        return Repository(Target(HOST, "letta/letta"), policy=QUICK), script
 
     return start
 

@@ -20,11 +20,11 @@ from letta_stack.image import server, third_party
 from letta_stack.image.server import Request
 from letta_stack.image.sources import Sources
 from letta_stack.pins.file import Pins
-from letta_stack.registry.oci import Layout
+from letta_stack.registry.layout import Layout
 from letta_stack.registry.reference import Target
-from letta_stack.release import push
-from letta_stack.release.push import Flags
-from letta_stack.release.tags import Release, parse_release
+from letta_stack.release import build, options, promote, version_check
+from letta_stack.release.options import Options
+from letta_stack.release.tags import ImageVersion, parse_version
 from tests.support.layouts import layer, write_layout
 
 if TYPE_CHECKING:
@@ -38,19 +38,19 @@ REQUEST = Request(("linux/amd64", "linux/arm64"))
 TODAY = dt.date(2026, 3, 1)
 
 
-def flags(**changes: object) -> Flags:
-    return Flags([], ["ghcr.io/me/letta"], **changes)  # type: ignore[arg-type]
+def flags(**changes: object) -> Options:
+    return Options([], ["ghcr.io/me/letta"], **changes)  # type: ignore[arg-type]
 
 
 def test_a_release_has_the_labels_that_lead_back_to_it() -> None:
     wanted = flags(revision="2").wanted(REQUEST, CLEAN, TODAY)
 
-    assert wanted.release.tag == f"{PINNED}-r2"
+    assert wanted.version.tag == f"{PINNED}-r2"
     assert wanted.platforms == REQUEST.platforms
     assert wanted.labels == {
         server.VERSION_LABEL: f"{PINNED}-r2",
         server.REVISION_LABEL: COMMIT,
-        push.CREATED_LABEL: "2023-11-14T22:13:20Z",
+        options.CREATED_LABEL: "2023-11-14T22:13:20Z",
     }
 
 
@@ -60,8 +60,8 @@ def test_a_dirty_tree_is_refused_or_becomes_a_version_that_floats_nowhere() -> N
 
     wanted = flags(allow_dirty=True).wanted(REQUEST, DIRTY, TODAY)
 
-    assert wanted.release.tag == f"{PINNED}_dev.g0123456.d89abcdef"
-    assert [one.tag for one in wanted.decide([]) if one.write] == [wanted.release.tag]
+    assert wanted.version.tag == f"{PINNED}_dev.g0123456.d89abcdef"
+    assert [one.tag for one in wanted.decide([]) if one.write] == [wanted.version.tag]
 
 
 @pytest.mark.parametrize("channel", ["nightly", "commit"])
@@ -87,12 +87,12 @@ def test_flags_that_cannot_be_meant(given: dict[str, str], error: type[Exception
 def test_a_patched_build_may_carry_a_local_part() -> None:
     wanted = flags(version=f"{PINNED}+mine").wanted(REQUEST, CLEAN, TODAY)
 
-    assert wanted.release.tag == f"{PINNED}_mine"
+    assert wanted.version.tag == f"{PINNED}_mine"
 
 
 def test_there_is_no_default_place_to_push_to() -> None:
     with pytest.raises(BadReference, match="--repository"):
-        Flags([], []).targets()
+        Options([], []).targets()
     assert flags().targets() == [Target("ghcr.io", "me/letta")]
 
 
@@ -109,18 +109,18 @@ def test_a_push_is_for_both_platforms_unless_some_are_named(
 ) -> None:
     sources = Sources(images="auto", otelcol="auto", letta_source=None, ca=None)
 
-    assert push.request_of(sources, given, no_cache=False).platforms == expected
+    assert build.request_of(sources, given, no_cache=False).platforms == expected
 
 
 def test_an_unknown_platform_is_refused() -> None:
     sources = Sources(images="auto", otelcol="auto", letta_source=None, ca=None)
 
     with pytest.raises(BadValue, match="linux/s390x"):
-        push.request_of(sources, ["linux/s390x"], no_cache=False)
+        build.request_of(sources, ["linux/s390x"], no_cache=False)
 
 
 def test_a_build_depends_on_the_commits_time_and_not_on_the_clock() -> None:
-    assert push.output_options("x.tar", CLEAN) == [
+    assert build.output_options("x.tar", CLEAN) == [
         "--build-arg=SOURCE_DATE_EPOCH=1700000000",
         "--output=type=oci,dest=x.tar,force-compression=true",
     ]
@@ -129,7 +129,7 @@ def test_a_build_depends_on_the_commits_time_and_not_on_the_clock() -> None:
 @pytest.mark.parametrize("text", ["", "latest", "sha256:1", "sha256:" + "g" * 64, "a" * 64])
 def test_what_is_no_digest(text: str) -> None:
     with pytest.raises(BadReference, match="is no digest"):
-        push.check_digest(text)
+        promote.check_digest(text)
 
 
 @pytest.mark.parametrize(
@@ -144,10 +144,10 @@ def test_another_builder_does_not_see_the_engines_images(
     monkeypatch.setattr(third_party, "choose", lambda *_, **__: plan)
 
     if fits:
-        push.check_builder(REQUEST)
+        build.check_builder(REQUEST)
         return
     with pytest.raises(BuilderUnfit, match="BUILDX_BUILDER=default"):
-        push.check_builder(REQUEST)
+        build.check_builder(REQUEST)
 
 
 def metadata(version: str) -> bytes:
@@ -160,20 +160,20 @@ def metadata(version: str) -> bytes:
     )
 
 
-def check(path: Path, layers: dict[str, list[bytes]], release: Release) -> None:
+def check(path: Path, layers: dict[str, list[bytes]], release: ImageVersion) -> None:
     with Layout(write_layout(path / "image.tar", layers)) as layout:
-        push.check_metadata(layout.image, release)
+        version_check.check_metadata(layout.image, release)
 
 
 def test_the_letta_inside_is_compared_with_the_tag_on_every_platform(tmp_path: Path) -> None:
     below = layer({"etc/x": b"x"})
     good = {"linux/amd64": [below, metadata("0.16.8")], "linux/arm64": [metadata("0.16.8"), below]}
 
-    check(tmp_path, good, parse_release("0.16.8-r2"))
+    check(tmp_path, good, parse_version("0.16.8-r2"))
     with pytest.raises(VersionsDisagree, match=r"linux/arm64: image metadata says Letta 0\.16\.7"):
-        check(tmp_path, {**good, "linux/arm64": [metadata("0.16.7")]}, parse_release("0.16.8"))
+        check(tmp_path, {**good, "linux/arm64": [metadata("0.16.7")]}, parse_version("0.16.8"))
     with pytest.raises(ContentBroken, match="linux/arm64 has no Letta"):
-        check(tmp_path, {**good, "linux/arm64": [below]}, parse_release("0.16.8"))
+        check(tmp_path, {**good, "linux/arm64": [below]}, parse_version("0.16.8"))
 
 
 def test_a_source_that_does_not_exist_is_refused() -> None:

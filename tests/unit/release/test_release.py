@@ -17,8 +17,9 @@ from letta_stack.errors import (
     TagTaken,
 )
 from letta_stack.registry.reference import Target
-from letta_stack.release import publisher, tags
-from letta_stack.release.publisher import Progress, State, Wanted
+from letta_stack.release import plan, tags
+from letta_stack.release.outcome import Outcome
+from letta_stack.release.plan import TagState, Wanted
 from letta_stack.release.tags import Channel
 
 if TYPE_CHECKING:
@@ -28,10 +29,10 @@ OURS, THEIRS = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 HERE, THERE = Target("a.example", "letta/letta"), Target("b.example", "letta/letta")
 
 
-def wanted(version: str = "0.16.8", channel: Channel = Channel.RELEASE) -> Wanted:
+def wanted_of(version: str = "0.16.8", channel: Channel = Channel.RELEASE) -> Wanted:
     return Wanted(
         channel=channel,
-        release=tags.parse_release(version),
+        version=tags.parse_version(version),
         commit="0123456789abcdef",
         day=dt.date(2026, 3, 1),
         platforms=("linux/amd64",),
@@ -39,67 +40,71 @@ def wanted(version: str = "0.16.8", channel: Channel = Channel.RELEASE) -> Wante
     )
 
 
-def states(now: dict[str, str], digest: str = "", present: tuple[str, ...] = ()) -> list[State]:
-    decisions = wanted().decide(tags.published(present))
-    return [step.state for step in publisher.plan(decisions, now, digest)]
+def states(now: dict[str, str], digest: str = "", present: tuple[str, ...] = ()) -> list[TagState]:
+    decisions = wanted_of().decide(tags.published(present))
+    return [step.state for step in plan.compare(decisions, now, digest)]
 
 
 @pytest.mark.parametrize(
     ("now", "digest", "expected"),
     [
-        ({}, "", [State.NEW, State.NEW, State.NEW]),
-        ({}, OURS, [State.NEW, State.NEW, State.NEW]),
-        ({"0.16": THEIRS, "latest": THEIRS}, OURS, [State.NEW, State.MOVE, State.MOVE]),
+        ({}, "", [TagState.NEW, TagState.NEW, TagState.NEW]),
+        ({}, OURS, [TagState.NEW, TagState.NEW, TagState.NEW]),
+        ({"0.16": THEIRS, "latest": THEIRS}, OURS, [TagState.NEW, TagState.MOVE, TagState.MOVE]),
         # interrupted between the immutable tag and the floating ones
-        ({"0.16.8": OURS, "latest": THEIRS}, OURS, [State.UNCHANGED, State.NEW, State.MOVE]),
-        ({"0.16.8": OURS, "0.16": OURS, "latest": OURS}, OURS, [State.UNCHANGED] * 3),
-        ({"0.16.8": OURS}, "", [State.COMPARE, State.NEW, State.NEW]),
-        ({"0.16.8": THEIRS}, OURS, [State.TAKEN, State.NEW, State.NEW]),
+        (
+            {"0.16.8": OURS, "latest": THEIRS},
+            OURS,
+            [TagState.UNCHANGED, TagState.NEW, TagState.MOVE],
+        ),
+        ({"0.16.8": OURS, "0.16": OURS, "latest": OURS}, OURS, [TagState.UNCHANGED] * 3),
+        ({"0.16.8": OURS}, "", [TagState.COMPARE, TagState.NEW, TagState.NEW]),
+        ({"0.16.8": THEIRS}, OURS, [TagState.TAKEN, TagState.NEW, TagState.NEW]),
     ],
 )
-def test_plan(now: dict[str, str], digest: str, expected: list[State]) -> None:
+def test_plan(now: dict[str, str], digest: str, expected: list[TagState]) -> None:
     assert states(now, digest) == expected
 
 
 def test_a_floating_tag_that_a_higher_version_holds_is_left_alone() -> None:
-    wish = wanted("0.16.8-r2")
+    wanted = wanted_of("0.16.8-r2")
 
-    steps = publisher.plan(
-        wish.decide(tags.published(["0.16.8-r2", "0.16.9"])), {"latest": THEIRS}, OURS
+    steps = plan.compare(
+        wanted.decide(tags.published(["0.16.8-r2", "0.16.9"])), {"latest": THEIRS}, OURS
     )
 
-    assert [step.state for step in steps] == [State.NEW, State.KEPT, State.KEPT]
+    assert [step.state for step in steps] == [TagState.NEW, TagState.KEPT, TagState.KEPT]
     assert not any(step.acts for step in steps[1:])
 
 
 def test_an_older_version_is_refused_unless_it_is_there_already() -> None:
     with pytest.raises(OlderThanLatest):
-        wanted("0.16.7").decide(tags.published(["0.16.8"]))
+        wanted_of("0.16.7").decide(tags.published(["0.16.8"]))
 
-    assert wanted("0.16.7").decide(tags.published(["0.16.8", "0.16.7"]))
+    assert wanted_of("0.16.7").decide(tags.published(["0.16.8", "0.16.7"]))
 
 
 @pytest.mark.parametrize("channel", [Channel.NIGHTLY, Channel.COMMIT])
 def test_other_channels_are_in_no_order_with_releases(channel: Channel) -> None:
-    decisions = wanted("0.16.7", channel).decide(tags.published(["0.16.8"]))
+    decisions = wanted_of("0.16.7", channel).decide(tags.published(["0.16.8"]))
 
     assert not {"0.16.7", "0.16", "latest"} & {one.tag for one in decisions}
 
 
 def test_a_taken_tag_names_both_digests_and_both_ways_on() -> None:
-    steps = publisher.plan(wanted().decide([]), {"0.16.8": THEIRS}, OURS)
+    steps = plan.compare(wanted_of().decide([]), {"0.16.8": THEIRS}, OURS)
 
     with pytest.raises(TagTaken) as caught:
-        publisher.check_free(HERE, steps, OURS)
+        plan.check_free(HERE, steps, OURS)
 
     for text in (THEIRS, OURS, "--revision", "--digest", "a.example/letta/letta:0.16.8"):
         assert text in str(caught.value)
 
 
 def test_the_plan_is_printed_with_a_reason_per_tag() -> None:
-    steps = publisher.plan(wanted().decide([]), {"latest": THEIRS})
+    steps = plan.compare(wanted_of().decide([]), {"latest": THEIRS})
 
-    lines = publisher.describe(str(HERE), steps)
+    lines = plan.describe(str(HERE), steps)
 
     assert lines[0] == "a.example/letta/letta"
     assert [line.split()[:2] for line in lines[1:]] == [
@@ -120,30 +125,30 @@ def test_too_little_room_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_one_registry_fails_with_its_own_error() -> None:
-    progress = Progress([HERE], [], {})
-    progress.fail(HERE, RegistryFull("no room"))
+    outcome = Outcome([HERE])
+    outcome.fail(HERE, RegistryFull("no room"))
 
     with pytest.raises(RegistryFull):
-        progress.raise_for_failures()
+        outcome.raise_for_failures()
 
 
 def test_several_registries_are_each_done_or_named() -> None:
-    progress = Progress([HERE, THERE], [], {})
-    progress.finish(HERE)
-    progress.raise_for_failures()
-    progress.fail(THERE, RegistryDenied("no login"))
+    outcome = Outcome([HERE, THERE])
+    outcome.finish(HERE)
+    outcome.raise_for_failures()
+    outcome.fail(THERE, RegistryDenied("no login"))
 
     with pytest.raises(ReleaseIncomplete) as caught:
-        progress.raise_for_failures()
+        outcome.raise_for_failures()
 
     assert f"released in: {HERE}; NOT in {THERE}: no login" in str(caught.value)
 
 
 def test_an_interruption_says_what_is_complete() -> None:
-    progress = Progress([HERE, THERE], [], {})
-    progress.finish(HERE)
+    outcome = Outcome([HERE, THERE])
+    outcome.finish(HERE)
 
-    error = progress.interrupted()
+    error = outcome.interrupted()
 
     assert isinstance(error, InterruptedByUser)
     assert f"complete: {HERE}; not complete: {THERE}." in str(error)

@@ -12,7 +12,7 @@ from letta_stack.release.tags import Kind
 
 
 def written(version: str, present: list[str]) -> list[str]:
-    release = tags.parse_release(version)
+    release = tags.parse_version(version)
     return [one.tag for one in tags.decide(release, tags.published(present)) if one.write]
 
 
@@ -48,7 +48,7 @@ def test_what_a_release_writes(version: str, present: list[str], expected: list[
 
 
 def test_the_immutable_tag_comes_first_and_floating_ones_say_why_they_stay() -> None:
-    release = tags.parse_release("0.16.7")
+    release = tags.parse_version("0.16.7")
 
     decisions = tags.decide(release, tags.published(["0.16.8-r2"]))
 
@@ -80,10 +80,10 @@ def test_a_commit_is_named_by_twelve_digits() -> None:
     ],
 )
 def test_a_version_becomes_a_tag_and_comes_back(text: str, tag: str) -> None:
-    release = tags.parse_release(text)
+    release = tags.parse_version(text)
 
     assert tag == release.tag
-    assert release == tags.parse_release(tag)
+    assert release == tags.parse_version(tag)
 
 
 @pytest.mark.parametrize(
@@ -91,16 +91,16 @@ def test_a_version_becomes_a_tag_and_comes_back(text: str, tag: str) -> None:
 )
 def test_what_is_no_version_is_refused(text: str) -> None:
     with pytest.raises(BadVersion):
-        tags.parse_release(text)
+        tags.parse_version(text)
 
 
 def test_a_revision_comes_from_the_flag_or_the_suffix_but_not_from_both() -> None:
-    assert tags.parse_release("0.16.8", revision=3).tag == "0.16.8-r3"
-    assert tags.parse_release("0.16.8-r3", revision=3).tag == "0.16.8-r3"
+    assert tags.parse_version("0.16.8", revision=3).tag == "0.16.8-r3"
+    assert tags.parse_version("0.16.8-r3", revision=3).tag == "0.16.8-r3"
     with pytest.raises(BadVersion, match="do not fit together"):
-        tags.parse_release("0.16.8-r2", revision=3)
+        tags.parse_version("0.16.8-r2", revision=3)
     with pytest.raises(BadVersion, match="do not fit together"):
-        tags.parse_release("0.16.8", revision=-1)
+        tags.parse_version("0.16.8", revision=-1)
 
 
 @pytest.mark.parametrize("tag", ["a", "_x", "A.b-c_d", "x" * 128])
@@ -116,7 +116,7 @@ def test_illegal_tags(tag: str) -> None:
 
 def test_a_version_that_is_too_long_for_a_tag_is_refused() -> None:
     with pytest.raises(BadReference):
-        tags.parse_release("0.16.8+" + "x" * 128)
+        tags.parse_version("0.16.8+" + "x" * 128)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_illegal_targets(registry: str, repository: str) -> None:
 
 @pytest.mark.parametrize("version", ["0.16.7", "0.16.8rc1", "0.16.8", "0.15.9-r2"])
 def test_a_version_below_the_highest_is_refused_unless_it_is_meant(version: str) -> None:
-    release, highest = tags.parse_release(version), tags.parse_release("0.16.8-r2")
+    release, highest = tags.parse_version(version), tags.parse_version("0.16.8-r2")
 
     with pytest.raises(OlderThanLatest, match="--allow-older"):
         tags.check_not_older(release, highest)
@@ -167,5 +167,5 @@ def test_a_version_below_the_highest_is_refused_unless_it_is_meant(version: str)
 
 @pytest.mark.parametrize("version", ["0.16.8-r2", "0.16.8-r3", "0.16.9rc1", "0.16.7+mine"])
 def test_a_version_that_is_not_below_the_highest_passes(version: str) -> None:
-    tags.check_not_older(tags.parse_release(version), tags.parse_release("0.16.8-r2"))
-    tags.check_not_older(tags.parse_release(version), None)
+    tags.check_not_older(tags.parse_version(version), tags.parse_version("0.16.8-r2"))
+    tags.check_not_older(tags.parse_version(version), None)

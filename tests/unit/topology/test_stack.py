@@ -97,7 +97,7 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             "letta-server": {
                 "image": "letta-stack/letta:1",
                 "environment": {},
-                "ports": [{"host_ip": "127.0.0.1", "published": "8283"}],
+                "ports": [{"host_ip": "127.0.0.1", "published": "8283", "target": 8283}],
             }
         }
     }

@@ -20,9 +20,10 @@ from letta_stack.base.paths import ROOT
 from letta_stack.base.wait import wait_until
 from letta_stack.image import sources, third_party
 from letta_stack.registry import reference
-from letta_stack.registry.repository import Patience
+from letta_stack.registry.retries import RetryPolicy
 from letta_stack.release import tags
-from letta_stack.release.publisher import Publisher, Wanted
+from letta_stack.release.plan import Wanted
+from letta_stack.release.publisher import Publisher
 from letta_stack.release.tags import Channel
 from tests.release import tiny
 
@@ -35,7 +36,7 @@ RUN = f"letta-release-{secrets.token_hex(3)}"
 
 DAY = dt.date(2026, 11, 24)
 START_SECONDS = 30.0
-QUICK = Patience(first_wait=0.005, longest_wait=0.02, read_timeout=10.0)
+QUICK = RetryPolicy(first_wait=0.005, longest_wait=0.02, read_timeout=10.0)
 ACCEPT = (
     "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
     "application/vnd.docker.distribution.manifest.list.v2+json, "
@@ -134,17 +135,17 @@ class Builds:
         return self.done[key]
 
 
-def wanted(
+def wanted_of(
     version: str,
     *,
     channel: Channel = Channel.RELEASE,
     platforms: tuple[str, ...] = tiny.PLATFORMS,
     allow_older: bool = False,
 ) -> Wanted:
-    """Return a wish for the tiny image."""
+    """Return what is to be released of the tiny image."""
     return Wanted(
         channel=channel,
-        release=tags.parse_release(version),
+        version=tags.parse_version(version),
         commit=tiny.COMMIT,
         day=DAY,
         platforms=platforms,
@@ -159,13 +160,13 @@ def publisher(
     version: str,
     *,
     say: Callable[[str], None] = print,
-    patience: Patience = QUICK,
+    policy: RetryPolicy = QUICK,
     ca: Path | None = None,
-    wish: Wanted | None = None,
+    wanted: Wanted | None = None,
 ) -> Publisher:
     """Return what ``inv build --push`` makes of its flags."""
     targets = reference.parse_targets([hosts] if isinstance(hosts, str) else hosts, [repository])
-    return Publisher(wish or wanted(version), targets, say, ca=ca, patience=patience)
+    return Publisher(wanted or wanted_of(version), targets, say, ca=ca, policy=policy)
 
 
 def push(
@@ -175,12 +176,12 @@ def push(
     layout: Path,
     *,
     say: Callable[[str], None] = print,
-    patience: Patience = QUICK,
+    policy: RetryPolicy = QUICK,
     ca: Path | None = None,
-    wish: Wanted | None = None,
+    wanted: Wanted | None = None,
 ) -> str:
     """Push a layout as ``inv build --push`` does after its build; return the digest."""
-    one = publisher(hosts, repository, version, say=say, patience=patience, ca=ca, wish=wish)
+    one = publisher(hosts, repository, version, say=say, policy=policy, ca=ca, wanted=wanted)
     return one.push(lambda path: copy(layout, path), needed_bytes=layout.stat().st_size)
 
 

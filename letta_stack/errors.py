@@ -183,6 +183,18 @@ class NotConfirmed(LettaStackError):
     exit_code = 43
 
 
+class ProjectLocked(LettaStackError):
+    """Another command changes the same project."""
+
+    exit_code = 44
+
+
+class TooFewResources(LettaStackError):
+    """The engine has less memory than the topology reserves."""
+
+    exit_code = 34
+
+
 class BadVersion(LettaStackError):
     """A version is not PEP 440, has no form that a tag can carry, or no source knows one."""
 
@@ -325,6 +337,36 @@ class PolicyBroken(LettaStackError):
     """A compose model breaks a rule of the policy, and nobody waived it."""
 
     exit_code = 100
+
+
+class SecretsExposed(LettaStackError):
+    """Somebody else can read a secret, or its owner is not the one whom the server runs as."""
+
+    exit_code = 90
+
+
+class BadSecret(LettaStackError):
+    """A secret is empty, short, well known, or given in two places."""
+
+    exit_code = 91
+
+
+class SecretDrifted(LettaStackError):
+    """A secret is not the one that the data was made with, and nobody rotated it."""
+
+    exit_code = 92
+
+
+class SecretsLost(LettaStackError):
+    """There is data, but not the secrets that it was made with."""
+
+    exit_code = 93
+
+
+class NotRotated(LettaStackError):
+    """A secret cannot be rotated, or its rotation did not come to its end."""
+
+    exit_code = 94
 
 
 class CommandFailed(LettaStackError):

@@ -15,3 +15,5 @@ def find_root(package: Path, cwd: Path) -> Path:
 
 ROOT = find_root(Path(__file__).resolve().parents[1], Path.cwd())
 REPORTS = ROOT / "reports"  # nox's smoke sessions write them, `inv notes` reads them
+SECRETS = ROOT / ".secrets"  # one directory a project
+STATE = ROOT / ".state"  # what a project's commands tell each other

@@ -16,6 +16,8 @@ from letta_stack.cli.task import CA, ENV, IMAGES, LETTA_SOURCE, OTELCOL, PORT, P
         "otelcol": OTELCOL,
         "letta_source": LETTA_SOURCE,
         "ca": CA,
+        "replicas": "how many servers (prod; default: 1)",
+        "public": "let other machines reach the API (default: only this one)",
     }
 )
 def up(
@@ -27,6 +29,8 @@ def up(
     otelcol: str = "auto",
     letta_source: str = "",
     ca: str = "",
+    replicas: str = "",
+    public: bool = False,
 ) -> None:
     """Build what is missing, start a topology, wait until it answers."""
     from letta_stack.image import sources as image_sources
@@ -36,7 +40,8 @@ def up(
     sources = image_sources.Sources.of(
         images=images, otelcol=otelcol, letta_source=letta_source, ca=ca
     )
-    lifecycle.up(Project.of(env, project=project, port=port), sources)
+    wanted = Project.of(env, project=project, port=port, replicas=replicas, public=public)
+    lifecycle.up(wanted, sources)
 
 
 @task(

@@ -43,6 +43,8 @@ class Engine:
     root_dir: str
     buildx: str
     compose: str
+    processors: int = 0
+    memory: int = 0  # bytes; 0 for both if the engine does not say
 
     def __str__(self) -> str:
         """Describe the engine in one line."""
@@ -111,6 +113,8 @@ def parse(facts: dict[str, Any]) -> Engine:
         root_dir=facts.get("DockerRootDir", ""),
         buildx=plugins.get("buildx", ""),
         compose=plugins.get("compose", ""),
+        processors=facts.get("NCPU", 0),
+        memory=facts.get("MemTotal", 0),
     )
 
 

@@ -23,6 +23,7 @@ def catalogue(topologies: Iterable[Topology]) -> dict[str, Topology]:
 
 DATABASE = Service("letta-db", image="POSTGRES_IMAGE")
 REDIS = Service("letta-redis", image="REDIS_IMAGE")
+MIGRATION = Service("letta-migrate", one_shot=True)
 GATEWAY = Service("letta-nginx", image="NGINX_IMAGE")
 
 TOPOLOGIES = catalogue(
@@ -40,6 +41,20 @@ TOPOLOGIES = catalogue(
             entry="dev-compose.yaml",
             services=(Service(SERVER), DATABASE, REDIS, GATEWAY),
             published=GATEWAY.name,
+        ),
+        Topology(
+            name="prod",
+            summary="any number of servers behind nginx, with PostgreSQL and Redis; no root, limits, secrets as files",
+            entry="compose.yaml",
+            services=(
+                Service(SERVER, replicated=True),
+                MIGRATION,
+                DATABASE,
+                REDIS,
+                GATEWAY,
+            ),
+            published=GATEWAY.name,
+            secrets=True,
         ),
     ]
 )

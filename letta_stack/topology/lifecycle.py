@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from letta_stack.base import console, http_wait
+from letta_stack.base import console, http_wait, lock
 from letta_stack.base.progress import Progress
 from letta_stack.base.wait import wait_until
 from letta_stack.engine import disk, inspect
@@ -18,7 +18,7 @@ from letta_stack.errors import (
     WaitTimedOut,
 )
 from letta_stack.policy.lint import refuse_published_data
-from letta_stack.topology import dotenv, preflight, report
+from letta_stack.topology import capacity, dotenv, preflight, report, secret_files
 from letta_stack.topology.catalogue import HEALTH_PATH, SERVER
 from letta_stack.topology.runners.protocol import published, summarise
 
@@ -37,7 +37,8 @@ ANSWER_SECONDS = 30.0  # from "all healthy" to an answer on the published port
 def up(project: Project, sources: Sources) -> None:
     """Check, prepare, start, and return when every service does its work and the API answers."""
     try:
-        _up(project, sources)
+        with lock.held(project.name):
+            _up(project, sources)
     except KeyboardInterrupt:
         raise InterruptedByUser(
             f"interrupted; what was started keeps running: `inv up {project.flags}` goes on from here, "
@@ -48,8 +49,13 @@ def up(project: Project, sources: Sources) -> None:
 def _up(project: Project, sources: Sources) -> None:
     running_engine = inspect.require()
     dotenv.check()
+    project = project.with_variables(capacity.variables(running_engine))
     config = project.runner.config()
     refuse_published_data(project.topology.name, config)
+    if project.topology.secrets:
+        secret_files.single_source(config)
+        project = project.with_variables(secret_files.prepare(project))
+    capacity.check(config, project.expected, running_engine)
     ports = published(config)
     preflight.ports(ports, project.name)
     disk.check(running_engine, build=False)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 REPLICAS_VARIABLE = "LETTA_STACK_REPLICAS"
 MOST_REPLICAS = 100
+BIND_VARIABLE = "LETTA_STACK_BIND"
+EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - only when the user says --public
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,15 @@ class Project:
     replicas: int = 1
 
     @classmethod
-    def of(cls, env: str, *, project: str = "", port: str = "", replicas: str = "") -> Project:
+    def of(
+        cls,
+        env: str,
+        *,
+        project: str = "",
+        port: str = "",
+        replicas: str = "",
+        public: bool = False,
+    ) -> Project:
         """Check what the user gave."""
         topology = find(env)
         if project and not is_project_name(project):
@@ -42,6 +52,8 @@ class Project:
         count = check_replicas(topology, replicas) if replicas else 1
         if replicas:
             variables[REPLICAS_VARIABLE] = str(count)
+        if public:
+            variables[BIND_VARIABLE] = EVERY_ADDRESS
         return cls(topology, project or topology.default_project, variables, count)
 
     def with_variables(self, variables: Mapping[str, str]) -> Project:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from letta_stack.base import console
 from letta_stack.errors import ServiceFailed
+from letta_stack.secrets import kinds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +53,8 @@ def success(
 ) -> str:
     """Say where the API is, how to get the password, and what to type next."""
     read_password = f"docker exec {container} cat {PASSWORD_FILE}"
+    if project.topology.secrets:
+        read_password = f"inv secrets.show {kinds.SERVER} {project.flags}"
     authorisation = f' -H "Authorization: Bearer $({read_password})"'
     if str(environment.get("LETTA_SERVER_SECURE")).lower() in OFF:
         access, authorisation = "none: LETTA_SERVER_SECURE=false turns it off", ""

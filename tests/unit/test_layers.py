@@ -17,6 +17,7 @@ LAYERS = (
     "registry",
     "engine",
     "pins",
+    "secrets",
     "image",
     "certs",
     "policy",

@@ -1,4 +1,8 @@
-"""``python -m entrypoint prepare|bootstrap|migrate|serve``: one line and an exit code instead of a traceback."""
+"""``python -m entrypoint STEP``: one line and an exit code instead of a traceback.
+
+Steps of the whole stack: prepare, bootstrap, migrate, serve. ``standalone migrate`` and ``standalone serve`` are one of them
+by itself, as the container's first process.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ def main() -> int:
         hardening.take_environment()
         patches.install()
     try:
-        importlib.import_module(f"entrypoint.{step}").main()
+        importlib.import_module(f"entrypoint.{step}").main(*sys.argv[2:])
     except StartError as error:
         log(f"ERROR: {error}")
         return error.exit_code

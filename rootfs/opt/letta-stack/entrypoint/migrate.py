@@ -37,7 +37,7 @@ def main() -> None:
     target = database.from_server_environment(os.environ)
     driver = importlib.import_module("pg8000.dbapi")
     _wait_for(driver, target)
-    known, head = revisions(path.read_text() for path in (paths.ALEMBIC / "versions").glob("*.py"))
+    known, head = _revisions_of_this_image()
     connection = database.connect(driver, target)
     connection.autocommit = True
     with contextlib.closing(connection), contextlib.closing(connection.cursor()) as cursor:
@@ -49,12 +49,46 @@ def main() -> None:
                 log("the database was migrated by another replica")
                 return
             if current is not None and current not in known:
-                raise MigrationFailed(
-                    f"the database is at revision {current}, which this image does not know: it was used by a newer "
-                    "server; run that version, or restore a backup"
-                )
+                raise _too_new(current)
             _ensure_vector(cursor, driver, target)
             _upgrade(target, current, head)
+
+
+def require_newest() -> None:
+    """Wait until somebody has migrated the database. Raises StartError."""
+    target = database.from_server_environment(os.environ)
+    driver = importlib.import_module("pg8000.dbapi")
+    _wait_for(driver, target)
+    known, head = _revisions_of_this_image()
+
+    def attempt() -> str | None:
+        with (
+            contextlib.closing(database.connect(driver, target)) as connection,
+            contextlib.closing(connection.cursor()) as cursor,
+        ):
+            current = _current(cursor)
+        if current is not None and current not in known:
+            raise _too_new(current)
+        return None if current == head else f"it is at {current or 'nothing'}, not at {head}"
+
+    timeout = float(os.environ["LETTA_STACK_WAIT_TIMEOUT"])
+    try:
+        wait_until(attempt, what="the database migration", timeout=timeout, interval=0.5)
+    except TimeoutError as error:
+        raise MigrationFailed(
+            f"{error}; this mode does not migrate: run the same image once with the command `migrate`"
+        ) from error
+
+
+def _revisions_of_this_image() -> tuple[set[str], str]:
+    return revisions(path.read_text() for path in (paths.ALEMBIC / "versions").glob("*.py"))
+
+
+def _too_new(current: str) -> MigrationFailed:
+    return MigrationFailed(
+        f"the database is at revision {current}, which this image does not know: it was used by a newer server; run "
+        "that version, or restore a backup"
+    )
 
 
 def revisions(sources: Iterable[str]) -> tuple[set[str], str]:

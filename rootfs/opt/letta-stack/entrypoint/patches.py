@@ -315,11 +315,28 @@ def close_no_client_from_its_finaliser(module: Any) -> None:
     del module.AsyncHttpxClientWrapper.__del__
 
 
+def give_redis_its_password(module: Any) -> None:
+    """Let the server log in to Redis with LETTA_REDIS_PASSWORD.
+
+    letta/data_sources/redis_client.py, get_redis_client: its client takes a password, but the server has no setting for
+    one and gives none.
+    """
+    original = module.AsyncRedisClient.__init__
+
+    @functools.wraps(original)
+    def initialise(self: Any, *args: Any, **options: Any) -> None:
+        options.setdefault("password", os.environ.get("LETTA_REDIS_PASSWORD"))
+        original(self, *args, **options)
+
+    module.AsyncRedisClient.__init__ = initialise
+
+
 BEFORE: dict[str, tuple[Patch, ...]] = {
     "letta.server.rest_api.app": (keep_password_out_of_log, postpone_openapi_schema),
 }
 AFTER: dict[str, tuple[Patch, ...]] = {
     "anthropic._base_client": (close_no_client_from_its_finaliser,),
+    "letta.data_sources.redis_client": (give_redis_its_password,),
     "letta.config": (keep_uri_out_of_config_file,),
     "letta.monitoring.event_loop_watchdog": (stop_watchdog_at_once,),
     "letta.otel.tracing": (trace_no_health_checks,),

@@ -92,25 +92,39 @@ def _wait_for_backends() -> None:
     host, port = os.environ["LETTA_REDIS_HOST"], int(os.environ.get("LETTA_REDIS_PORT", "6379"))
     try:
         wait_until(
-            lambda: _redis_reason(host, port),
+            lambda: _redis_reason(host, port, os.environ.get("LETTA_REDIS_PASSWORD", "")),
             what=f"Redis at {host}:{port}",
             timeout=float(os.environ["LETTA_STACK_WAIT_TIMEOUT"]),
         )
     except TimeoutError as error:
         raise RedisUnreachable(
-            f"{error}; check LETTA_REDIS_HOST and LETTA_REDIS_PORT, or unset LETTA_REDIS_HOST for the embedded one"
+            f"{error}; check LETTA_REDIS_HOST, LETTA_REDIS_PORT and LETTA_REDIS_PASSWORD, or unset LETTA_REDIS_HOST for the embedded one"
         ) from error
 
 
-def _redis_reason(host: str, port: int) -> str | None:
+def _redis_reason(host: str, port: int, password: str) -> str | None:
     """Return why Redis cannot be used, None if it can."""
+    login = _command("AUTH", password) if password else b""
+    wanted = b"+OK\r\n+PONG\r\n" if password else b"+PONG\r\n"
     try:
         with socket.create_connection((host, port), timeout=2) as connection:
-            connection.sendall(b"PING\r\n")
-            answer = connection.recv(256)
+            connection.sendall(login + _command("PING"))
+            answer = piece = connection.recv(256)
+            # The answers to two commands may come in two pieces.
+            while piece and answer != wanted and wanted.startswith(answer):
+                piece = connection.recv(256)
+                answer += piece
     except OSError as error:
         return str(error)
-    return None if answer == b"+PONG\r\n" else f"it answers {answer[:60]!r}"
+    return None if answer == wanted else f"it answers {answer[:60]!r}"
+
+
+def _command(*words: str) -> bytes:
+    """Write a command in Redis's protocol, where any byte may stand in a word."""
+    encoded = [word.encode() for word in words]
+    return b"*%d\r\n" % len(encoded) + b"".join(
+        b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded
+    )
 
 
 def _leave(exit_code: int) -> None:

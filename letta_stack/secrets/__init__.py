@@ -1,0 +1,1 @@
+"""Passwords and keys of a project: files that only their owner can read."""

@@ -1,0 +1,56 @@
+"""The secret files of a project, as `inv up` and `inv secrets` find them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from letta_stack.base import console
+from letta_stack.errors import BadSecret, BadValue
+from letta_stack.secrets import kinds
+from letta_stack.secrets.store import NEW, OLD, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from letta_stack.topology.project import Project
+
+GIVEN = "x-given"
+"""What of the user's environment a topology with secret files does not take, as its fragment lists it."""
+
+
+def store(project: Project) -> Store:
+    """Return the secrets of a project; raise ``BadValue`` if its topology has none."""
+    if not project.topology.secrets:
+        raise BadValue(
+            f"--env {project.topology.name} keeps no secrets here; its container makes them, see README"
+        )
+    return Store.of(project.name)
+
+
+def prepare(project: Project) -> dict[str, str]:
+    """Make or check the secrets; return the variables by which compose finds them."""
+    mine = store(project)
+    data = f"{project.name}_db"
+    mine.ensure(data=data if data in project.runner.volumes() else "")
+    for name in unfinished(mine):
+        console.say(f"the rotation of {name} was interrupted; finish it: inv secrets.rotate {name}")
+    return mine.variables
+
+
+def unfinished(mine: Store) -> list[str]:
+    """Return the secrets whose rotation did not come to its end."""
+    return [
+        name
+        for name in kinds.NAMES
+        if mine.path(name + NEW).exists() or mine.path(name + OLD).exists()
+    ]
+
+
+def single_source(config: Mapping[str, Any]) -> None:
+    """Raise ``BadSecret`` if .env or the shell gives what the files give."""
+    given = [name for name, text in config.get(GIVEN, {}).items() if text]
+    if given:
+        raise BadSecret(
+            f"{', '.join(given)} is set in .env or the shell, but this topology takes it from a file in .secrets/ "
+            "or has its own; unset it there (your own value goes into the file)"
+        )

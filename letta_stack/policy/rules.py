@@ -108,9 +108,11 @@ def _rotation(service: Service) -> Iterator[str]:
 
 def _health(service: Service) -> Iterator[str]:
     check = service.get("healthcheck") or {}
+    if _runs_once(service):
+        return
     if check.get("disable") or check.get("test") == ["NONE"]:
         yield "its health check is turned off"
-    elif not check and not _runs_once(service):
+    elif not check:
         yield "nobody notices when it hangs"
 
 

@@ -52,13 +52,13 @@ def _up(project: Project, sources: Sources) -> None:
     project = project.with_variables(capacity.variables(running_engine))
     config = project.runner.config()
     refuse_published_data(project.topology.name, config)
-    if project.topology.secrets:
-        secret_files.single_source(config)
-        project = project.with_variables(secret_files.prepare(project))
+    secret_files.single_source(config)
     capacity.check(config, project.expected, running_engine)
     ports = published(config)
     preflight.ports(ports, project.name)
     disk.check(running_engine, build=False)
+    if project.topology.secrets:
+        project = project.with_variables(secret_files.prepare(project))
     if project.topology.has_server:
         environment = config["services"][SERVER]["environment"]
         for warning in preflight.loopback_settings(environment):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from letta_stack.base import console
@@ -44,6 +45,25 @@ def unfinished(mine: Store) -> list[str]:
         for name in kinds.NAMES
         if mine.path(name + NEW).exists() or mine.path(name + OLD).exists()
     ]
+
+
+def show_all(project: Project) -> None:
+    """Print name, age and file of each secret."""
+    mine = store(project)
+    rotating = unfinished(mine)
+    for name in kinds.NAMES:
+        path = mine.path(name)
+        if not path.exists():
+            console.result(f"{name:16}  not made yet; `inv up {project.flags}` makes it")
+            continue
+        changed = dt.datetime.fromtimestamp(path.stat().st_mtime, tz=dt.UTC)
+        note = "  rotation not finished" if name in rotating else ""
+        console.result(f"{name:16}  {changed:%Y-%m-%d %H:%M} UTC  {path}{note}")
+
+
+def show(project: Project, name: str) -> None:
+    """Print one secret; raise ``BadValue`` or ``SecretsLost`` if there is none of that name."""
+    console.result(store(project).read(kinds.check_name(name)))
 
 
 def single_source(config: Mapping[str, Any]) -> None:

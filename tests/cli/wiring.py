@@ -82,11 +82,14 @@ PUSH_PLATFORM = Wire(
     "linux/arm64",
     ("linux/arm64",),
 )
+PUBLIC = Wire("--public", "project.variables", {}, None, {"LETTA_STACK_BIND": "0.0.0.0"})
 NO_CACHE = switch("--no-cache", "request.no_cache")
 DRY_RUN = switch("--dry-run", "dry_run")
 # A topology of that name, whether the catalogue has it or not.
 PROD = {"letta_stack.topology.project:find": replace(TOPOLOGIES["dev"], name="prod")}
 CERTS_PROJECT = text("--project", "directory.name", "letta-stack-prod", "mine")
+PROD_ENV = Wire("--env", "project.topology.name", "prod", "dev", "dev")
+PROD_PROJECT = text("--project", "project.name", "letta-stack-prod", "mine")
 TARGET = (
     Wire("--registry", "options.registries", [], "ghcr.io", ["ghcr.io"]),
     Wire("--repository", "options.repositories", [], "me/letta", ["me/letta"]),
@@ -191,7 +194,13 @@ TABLE = (
         answer=["one", "two"],
         fixed={"stdout": "one\ntwo\n"},
     ),
-    Wiring("up", f"{LIFECYCLE}up", (ENV, PROJECT, PORT, *SOURCES)),
+    Wiring("up", f"{LIFECYCLE}up", (ENV, PROJECT, PORT, *SOURCES, PUBLIC)),
+    Wiring(
+        "up",
+        f"{LIFECYCLE}up",
+        (Wire("--replicas", "project.replicas", 1, "3", 3),),
+        base=("--env", "prod"),
+    ),
     Wiring(
         "down",
         f"{LIFECYCLE}down",
@@ -277,5 +286,18 @@ TABLE = (
         (Wire("--soon", "soon", 21, "7", 7),),
         also=PROD | {"letta_stack.certs.check:findings": []},
         fixed={"findings": []},
+    ),
+    Wiring("secrets.list", "letta_stack.topology.secret_files:show_all", (PROD_ENV, PROD_PROJECT)),
+    Wiring(
+        "secrets.show",
+        "letta_stack.topology.secret_files:show",
+        (PROD_ENV, PROD_PROJECT, text("--name", "name", "server-password", "redis-password")),
+        base=("server-password",),
+    ),
+    Wiring(
+        "secrets.rotate",
+        "letta_stack.topology.rotation:rotate",
+        (PROD_ENV, PROD_PROJECT, text("--name", "name", "server-password", "redis-password")),
+        base=("server-password",),
     ),
 )

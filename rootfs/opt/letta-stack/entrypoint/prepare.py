@@ -49,7 +49,8 @@ def main() -> None:
             "the container must start as root (its services do not run as root); remove `user:` or --user"
         )
     settings = environment.resolve_files(
-        environment.drop_empty(os.environ), lambda path: Path(path).read_text(encoding="utf-8")
+        environment.drop_service_links(environment.drop_empty(os.environ)),
+        lambda path: Path(path).read_text(encoding="utf-8"),
     )
     plan = make_plan(settings)
     try:

@@ -49,8 +49,8 @@ def _up(project: Project, sources: Sources) -> None:
     running_engine = inspect.require()
     dotenv.check()
     config = project.runner.config()
-    refuse_published_data(project.topology.name, config)
     ports = published(config)
+    refuse_published_data(project.topology.name, config)
     preflight.ports(ports, project.name)
     disk.check(running_engine, build=False)
     if project.topology.has_server:

@@ -10,7 +10,7 @@ from python_on_whales import docker
 
 from letta_stack.base import process
 from letta_stack.base.paths import ROOT
-from letta_stack.topology.catalogue import API_PORT
+from letta_stack.image.contract import API_PORT
 from tests.smoke import harness
 from tests.smoke.harness import Server
 from tests.smoke.test_agents import WORDS

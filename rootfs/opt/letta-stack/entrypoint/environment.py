@@ -22,7 +22,7 @@ _SECRET = re.compile(
 
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
 _TRUE = frozenset({"true", "1", "yes", "on"})
-_FALSE = frozenset({"false", "0", "no", "off"})
+OFF = frozenset({"false", "0", "no", "off"})
 
 
 def drop_empty(environment: Mapping[str, str]) -> Environment:
@@ -79,7 +79,7 @@ def flag(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
         return default
     if value in _TRUE:
         return True
-    if value in _FALSE:
+    if value in OFF:
         return False
     raise BadSetting(f"{name} must be true or false, not {environment[name]!r}")
 

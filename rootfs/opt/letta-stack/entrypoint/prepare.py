@@ -130,7 +130,7 @@ def _write_state(settings: Mapping[str, str], plan: Plan) -> None:
     database = plan.database or embedded_database(kept_or_new(paths.SECRETS / "postgres-password"))
     password = settings.get("LETTA_SERVER_PASSWORD")
     if plan.secure and not password:
-        password = kept_or_new(paths.SECRETS / "server-password")
+        password = kept_or_new(paths.SERVER_PASSWORD)
     server = server_environment(
         settings,
         plan,

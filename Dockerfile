@@ -26,7 +26,7 @@ apt-get -qq install -y --no-install-recommends ca-certificates python3.11 python
 rm -rf /var/lib/apt/lists/*
 SH
 
-COPY images/clamp-times images/install-debs images/with-ca /usr/local/bin/
+COPY images/bin/clamp-times images/bin/install-debs images/bin/with-ca /usr/local/bin/
 
 FROM builder AS tools
 RUN --mount=type=secret,id=ca --mount=type=cache,id=pip,target=/root/.cache/pip \
@@ -72,7 +72,7 @@ ENV CGO_ENABLED=0 \
     GOFLAGS=-mod=readonly \
     GOMODCACHE=/root/.cache/go-mod \
     GOTOOLCHAIN=local
-COPY images/clamp-times images/with-ca /usr/local/bin/
+COPY images/bin/clamp-times images/bin/with-ca /usr/local/bin/
 COPY otel/builder /otelcol
 WORKDIR /otelcol
 # The builder writes main.go and components.go. Its own go.mod is replaced by ours: it would take the newest modules.
@@ -175,45 +175,7 @@ COPY --from=letta-sdist /letta /
 FROM tools AS lock
 WORKDIR /src
 COPY --from=letta-source /pyproject.toml /uv.lock ./
-COPY --chmod=755 <<'SH' /usr/local/bin/sync-dependencies
-#!/bin/sh
-# sync-dependencies ARCHITECTURE: install what Letta's own lock file says, by its hashes.
-#
-# Extras: postgres and redis (the stores), server (uvicorn, fastapi), bedrock (a model provider like the others, which
-# are all dependencies). Left out: pinecone, modal, e2b and the external tools, which are services of others that this
-# image cannot start; desktop, sqlite, dev, experimental, profiling.
-#
-# Left out although Letta depends on them: no module of Letta or of the packages that it loads imports them.
-#   psycopg2               source package, needs a compiler and libpq; psycopg2-binary is the same module
-#   ruff, ty               linters, for Letta's developers
-#   faker, grpcio-tools    test data; the compiler of .proto files
-#   temporalio             workflows of the hosted service
-#   matplotlib             plots, and what only it needs: contourpy, cycler, fonttools, kiwisolver
-set -eux
-case $1 in
-    amd64) machine=x86_64 ;;
-    arm64) machine=aarch64 ;;
-    *) echo "no dependencies for architecture $1" >&2; exit 1 ;;
-esac
-set -- --frozen --no-install-project --no-dev --python-platform "$machine-manylinux_2_36" \
-    --extra bedrock --extra postgres --extra redis --extra server \
-    --no-install-package psycopg2 --no-install-package ruff --no-install-package ty --no-install-package faker \
-    --no-install-package grpcio-tools --no-install-package temporalio --no-install-package matplotlib \
-    --no-install-package contourpy --no-install-package cycler --no-install-package fonttools \
-    --no-install-package kiwisolver
-# demjson3 has no wheel. It is built by the setuptools of the lock file, not by one fetched for the purpose.
-with-ca uv sync "$@" --no-install-package demjson3
-with-ca uv sync "$@" --no-build-isolation-package demjson3
-# A 30 MB command line tool; markitdown uses the module of that name.
-rm /opt/letta/venv/bin/magika
-# Two packages install this command, and which of them comes last is chance: no two builds would be the same.
-rm /opt/letta/venv/bin/llama-parse
-# Made where its scripts say that it is, kept where the image takes it from.
-mkdir -p /rootfs/opt
-mv /opt/letta /rootfs/opt/
-ln -s /rootfs/opt/letta /opt/letta
-clamp-times /rootfs
-SH
+COPY images/bin/sync-dependencies /usr/local/bin/
 
 FROM lock AS dependencies-native
 ARG BUILDARCH
@@ -263,60 +225,13 @@ COPY --from=letta /rootfs /rootfs
 # The cache makes that fast when only Letta's source has changed.
 RUN --network=none --mount=type=cache,id=pyc,target=/root/.cache/pyc \
     --mount=type=bind,source=rootfs/opt/letta-stack,target=/opt/letta-stack \
-    HOME=/tmp/home PYTHONDONTWRITEBYTECODE='' PYTHONPYCACHEPREFIX=/root/.cache/pyc /opt/letta/venv/bin/python - <<'PYTHON'
-import importlib
-import os
-import sys
-from pathlib import Path
-
-os.makedirs("/tmp/home")
-os.chdir("/tmp/home")
-sys.path.append("/opt/letta-stack")
-for name in (
-    "entrypoint.app",
-    "letta.main",
-    # What is imported when the server starts or migrates, not before.
-    "alembic.command",
-    "alembic.runtime.migration",
-    "asyncpg",
-    "pg8000",
-    "redis.asyncio",
-    "sqlalchemy.dialects.postgresql.asyncpg",
-    "sqlalchemy.dialects.postgresql.pg8000",
-    "uvicorn.lifespan.on",
-    "uvicorn.loops.auto",
-    "uvicorn.protocols.http.auto",
-    "uvicorn.protocols.websockets.auto",
-):
-    importlib.import_module(name)
-
-files = {module.__file__ for module in sys.modules.values() if getattr(module, "__file__", None)}
-sources = sorted(file for file in files if file.endswith(".py"))
-lists = {
-    "stdlib": "/usr/lib/python3.11/",
-    "letta": "/opt/letta/venv/lib/python3.11/site-packages/letta/",
-    "dependencies": "/opt/letta/venv/lib/python3.11/site-packages/",
-}
-Path("/imports").mkdir()
-for name, root in lists.items():
-    mine = [file for file in sources if file.startswith(root)]
-    sources = [file for file in sources if not file.startswith(root)]
-    Path("/imports", name).write_text("".join(f"{file}\n" for file in mine))
-    print(f"{name}: {len(mine)} modules")
-PYTHON
+    --mount=type=bind,source=images/bin/list_imports.py,target=/list_imports.py \
+    HOME=/tmp/home PYTHONDONTWRITEBYTECODE='' PYTHONPYCACHEPREFIX=/root/.cache/pyc \
+    /opt/letta/venv/bin/python /list_imports.py
 
 # The hash in the file, not the time stamp, says that it is right: exporters may rewrite time stamps. It is not checked at
 # each import: the sources cannot change under it.
-COPY --chmod=755 <<'SH' /usr/local/bin/write-bytecode
-#!/bin/sh
-# write-bytecode LIST: compile the files of a list that are under /rootfs.
-set -eu
-while read -r file; do
-    [ ! -f "/rootfs$file" ] || echo "/rootfs$file"
-done <"$1" >/tmp/there
-PYTHONDONTWRITEBYTECODE='' python3.11 -m compileall -q -j 2 --invalidation-mode unchecked-hash \
-    -s /rootfs -p / -i /tmp/there
-SH
+COPY images/bin/write-bytecode /usr/local/bin/
 
 FROM dependencies-${TARGETARCH}-on-${BUILDARCH} AS dependencies
 COPY --from=imports /usr/local/bin/write-bytecode /usr/local/bin/

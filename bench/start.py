@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from letta_stack.base import http_wait, process
+from letta_stack.image import contract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-DATA = {"ours": "/var/lib/letta", "upstream": "/var/lib/postgresql/data"}
+DATA = {"ours": contract.VOLUME, "upstream": "/var/lib/postgresql/data"}
 COLUMNS = ("new_volume_seconds", "restart_seconds", "stop_seconds", "idle_mib")
 GIVE_UP_SECONDS = 180.0
 POLL_SECONDS = 0.05
@@ -47,7 +48,9 @@ class Run:
 
 def seconds_to_health(container: str) -> float:
     """Wait for the first 200 on the health endpoint of a container that was started just now."""
-    port = process.capture(["docker", "port", container, "8283/tcp"]).splitlines()[0]
+    port = process.capture(["docker", "port", container, f"{contract.API_PORT}/tcp"]).splitlines()[
+        0
+    ]
     return http_wait.wait_for_status(
         f"http://127.0.0.1:{port.rpartition(':')[2]}/v1/health/",
         status=http.HTTPStatus.OK,

@@ -29,9 +29,7 @@ REVISION_LABEL = "org.opencontainers.image.revision"
 CONTEXT = (
     ".dockerignore",
     "Dockerfile",
-    "images/clamp-times",
-    "images/install-debs",
-    "images/with-ca",
+    "images/bin",
     "otel",
     "pins.env",
     "requirements/image.txt",

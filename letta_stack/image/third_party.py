@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 IMAGES = ROOT / "images"
-SHARED = ("install-debs", "suite-source")  # what the Dockerfiles under images/ have in common
+SHARED = (
+    "bin/install-debs",
+    "bin/suite-source",
+)  # what the Dockerfiles under images/ have in common
 DEBIAN = "DEBIAN_IMAGE"
 TAG_LENGTH = 16
 # A registry that answers does so at once; one behind a firewall that drops packets never does.

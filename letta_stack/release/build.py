@@ -40,7 +40,7 @@ def output_options(path: str, found: Checkout) -> list[str]:
     """Return the options of buildx that give a file whose digest depends on the inputs alone.
 
     A file, because the engine's own builder cannot push by digest. ``SOURCE_DATE_EPOCH`` is for the configuration; the
-    Dockerfile sees to the layers (images/clamp-times), where the commit's time would make every layer new. Compression
+    Dockerfile sees to the layers (images/bin/clamp-times), where the commit's time would make every layer new. Compression
     is forced, because a builder otherwise takes what it has: zstd if the image was loaded into the engine before.
     """
     return [

@@ -10,7 +10,8 @@ from letta_stack.base import process
 from letta_stack.base.wait import wait_until
 from letta_stack.errors import DoesNotStart, WaitTimedOut
 from letta_stack.image import third_party
-from letta_stack.topology.catalogue import API_PORT, HEALTH_PATH
+from letta_stack.image.contract import API_PORT
+from letta_stack.topology.catalogue import HEALTH_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

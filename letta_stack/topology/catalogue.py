@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 SERVER = "letta-server"
 HEALTH_PATH = "/v1/health/"
-API_PORT = 8283  # inside the container
 PORT_VARIABLE = "LETTA_STACK_PORT"  # the published port of the API, in every topology
 
 

@@ -51,10 +51,10 @@ def _up(project: Project, sources: Sources) -> None:
     dotenv.check()
     project = project.with_variables(capacity.variables(running_engine))
     config = project.runner.config()
-    refuse_published_data(project.topology.name, config)
     secret_files.single_source(config)
     capacity.check(config, project.expected, running_engine)
     ports = published(config)
+    refuse_published_data(project.topology.name, config)
     preflight.ports(ports, project.name)
     disk.check(running_engine, build=False)
     if project.topology.secrets:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from letta_stack.base import console
 from letta_stack.errors import ServiceFailed
+from letta_stack.image import contract
 from letta_stack.secrets import kinds
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from letta_stack.topology.runners.protocol import Published, State
 
 LOG_LINES = 25
-OFF = {"false", "0", "no", "off"}  # what the image takes for it
-PASSWORD_FILE = "/var/lib/letta/secrets/server-password"  # noqa: S105 - where it is, not what it is
 
 
 def failure(project: Project, reason: str) -> ServiceFailed:
@@ -41,6 +40,8 @@ def last_words(state: State) -> str:
     checks = (health.log if health else None) or []
     answer = (checks[-1].output or "").strip() if checks else ""
     lines = [f"--- {state}"]
+    if state.exit_code in contract.EXIT_CODES:
+        lines.append(f"which means: {contract.EXIT_CODES[state.exit_code]}")
     if answer:
         lines.append(f"last health check: {answer.splitlines()[-1]}")
     lines.append(f"last {LOG_LINES} log lines:")
@@ -52,11 +53,11 @@ def success(
     project: Project, address: Published, container: str, environment: Mapping[str, Any]
 ) -> str:
     """Say where the API is, how to get the password, and what to type next."""
-    read_password = f"docker exec {container} cat {PASSWORD_FILE}"
+    read_password = f"docker exec {container} cat {contract.PASSWORD_FILE}"
     if project.topology.secrets:
         read_password = f"inv secrets.show {kinds.SERVER} {project.flags}"
     authorisation = f' -H "Authorization: Bearer $({read_password})"'
-    if str(environment.get("LETTA_SERVER_SECURE")).lower() in OFF:
+    if str(environment.get("LETTA_SERVER_SECURE")).lower() in contract.OFF:
         access, authorisation = "none: LETTA_SERVER_SECURE=false turns it off", ""
     elif environment.get("LETTA_SERVER_PASSWORD"):
         access = "the LETTA_SERVER_PASSWORD that you set"

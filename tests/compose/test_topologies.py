@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from letta_stack.base.paths import ROOT
+from letta_stack.image import contract
 from letta_stack.pins.file import Pins
 from letta_stack.topology import preflight
 from letta_stack.topology.catalogue import SERVER
@@ -86,7 +87,7 @@ def test_the_server_keeps_its_data_and_time_to_finish_its_requests(
     if topology.secrets:  # its database's volume is another service's
         assert "volumes" not in server
     else:
-        assert [volume["target"] for volume in server["volumes"]] == ["/var/lib/letta"]
+        assert [volume["target"] for volume in server["volumes"]] == [contract.VOLUME]
     assert server["stop_grace_period"] == "10m0s"
     assert services[topology.published]["stop_grace_period"] == server["stop_grace_period"]
 

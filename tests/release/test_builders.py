@@ -46,7 +46,7 @@ def remote_builder() -> Iterator[str]:
                 *third_party.ca_secret(support.ca_file()),
             ),
             *support.base_images("DEBIAN_IMAGE", "GOLANG_IMAGE"),
-            *(f"--build-context=images={ROOT / 'images'}", str(context)),
+            *(f"--build-context=images={ROOT / 'images/bin'}", str(context)),
         ]
     )
     process.run(

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 LETTA = Pins.load()["LETTA_VERSION"]
 REPOSITORY = "letta/letta"
 PLATFORMS = ("linux/amd64", "linux/arm64")
-# As in images/clamp-times.
+# As in images/bin/clamp-times.
 MOMENT = 1_767_225_600
 A_DAY = 86_400
 START_SECONDS = 120.0

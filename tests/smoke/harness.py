@@ -17,9 +17,10 @@ from python_on_whales.exceptions import DockerException
 
 from letta_stack.base.paths import ROOT
 from letta_stack.base.wait import wait_until
+from letta_stack.image import contract
+from letta_stack.image.contract import API_PORT, PASSWORD_FILE
 from letta_stack.image.server import image_name
-from letta_stack.topology.catalogue import API_PORT, HEALTH_PATH, SERVER
-from letta_stack.topology.report import PASSWORD_FILE
+from letta_stack.topology.catalogue import HEALTH_PATH, SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,8 +31,8 @@ RUN = f"letta-smoke-{secrets.token_hex(3)}"
 """Begins the name of everything that this run makes, so that it meets nobody's stack and can be cleaned up."""
 
 IMAGE = image_name()
-VOLUME_PATH = "/var/lib/letta"
-SECRETS_PATH = f"{VOLUME_PATH}/secrets"
+VOLUME_PATH = contract.VOLUME
+SECRETS_PATH = contract.SECRETS
 
 STUB_HOST = "llm-stub"
 STUB_PORT = 9911

@@ -10,7 +10,7 @@ import requests
 from python_on_whales import DockerException, docker
 
 from letta_stack.base import process
-from letta_stack.topology.catalogue import API_PORT
+from letta_stack.image.contract import API_PORT
 from tests.smoke import harness
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def test_the_collector_of_the_image_accepts_its_configurations(plain: Server) ->
         "LETTA_ENVIRONMENT": "test",
     }
     # The directory of the persistent queue must exist; only the backends with a queue make it.
-    plain.execute("mkdir", "-p", "/var/lib/letta/otel/storage")
+    plain.execute("mkdir", "-p", f"{harness.VOLUME_PATH}/otel/storage")
 
     assert len(names) == 3
     for name in names:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
 from typing import TYPE_CHECKING
 
+from letta_stack.topology import preflight
 from tests.smoke import harness
 
 if TYPE_CHECKING:
@@ -42,3 +45,19 @@ def test_traces_arrive_in_the_collectors_file(
         return wanted <= harness.span_names(deployment.telemetry(), "letta-server")
 
     harness.expect(arrived, timeout=30, what=f"not all of {wanted} in the collector's file")
+
+
+def test_a_server_on_this_machine_can_be_reached_by_name(deployment: Deployment) -> None:
+    # As Ollama is, when it listens on more than 127.0.0.1.
+    with http.server.HTTPServer(("", 0), http.server.BaseHTTPRequestHandler) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        url = f"http://{preflight.HOST_NAME}:{listening.server_port}/"
+        ask = f"import urllib.request as r; r.urlopen({url!r}, timeout=10)"
+
+        try:
+            answer = deployment.execute("sh", "-c", f'python3 -c "{ask}" 2>&1 || true')
+        finally:
+            listening.shutdown()
+
+    # A server that has no route answers all the same.
+    assert "HTTP Error 501" in answer

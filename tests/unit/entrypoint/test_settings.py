@@ -138,9 +138,62 @@ def test_the_uri_for_alembic_has_no_secret_and_survives_interpolation() -> None:
 
 def test_the_server_is_always_told_what_to_do_about_tls() -> None:
     # Without the word `ssl` it forces TLS as soon as its connection pool is on.
-    target = database.from_uri("postgresql://u:p@h/d?application_name=x")
+    target = database.from_uri("postgresql://u:p@h/d")
 
-    assert target.server_uri() == "postgresql://u:p@h:5432/d?application_name=x&ssl=prefer"
+    assert target.server_uri() == "postgresql://u:p@h:5432/d?ssl=prefer"
+
+
+def test_options_that_the_driver_takes_go_on_to_it() -> None:
+    target = database.from_uri("postgresql://u:p@h/d?target_session_attrs=read-write")
+
+    assert target.server_uri() == (
+        "postgresql://u:p@h:5432/d?target_session_attrs=read-write&ssl=prefer"
+    )
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    ["application_name=x", "connect_timeout=10", "keepalives=1", "channel_binding=prefer"],
+)
+def test_a_parameter_that_only_tunes_libpq_is_left_out(parameter: str) -> None:
+    target = database.from_uri(f"postgresql://u:p@h/d?sslmode=require&{parameter}")
+
+    assert target.server_uri() == "postgresql://u:p@h:5432/d?ssl=require"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "advice"),
+    [
+        ("channel_binding=require", "sslmode=verify-full is what protects"),
+        ("options=-csearch_path%3Dx", "on the role instead"),
+        ("service=mine", "remove it"),
+    ],
+)
+def test_a_parameter_that_the_driver_does_not_know_is_refused_by_name(
+    parameter: str, advice: str
+) -> None:
+    name = parameter.partition("=")[0]
+
+    with pytest.raises(BadSetting, match=rf"parameter '{name}'.*remove it.*") as raised:
+        database.from_uri(f"postgresql://u:s3cret@h/d?sslmode=require&{parameter}")
+
+    assert advice in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_a_service_link_of_kubernetes_is_no_setting() -> None:
+    links = {
+        "LETTA_REDIS_PORT": "tcp://10.96.0.12:6379",
+        "LETTA_REDIS_PORT_6379_TCP": "tcp://10.96.0.12:6379",
+        "LETTA_PG_PORT": "tcp://10.96.0.13:5432",
+    }
+    own = {"LETTA_REDIS_HOST": "letta-redis", "PORT": "9000"}
+
+    settings = environment.drop_service_links({**links, **own})
+
+    assert settings == {**own, "LETTA_REDIS_PORT_6379_TCP": "tcp://10.96.0.12:6379"}
+    assert plan.make_plan(settings).redis == ("letta-redis", 6379)
+    assert plan.make_plan(settings).database is None
 
 
 def test_certificate_files_travel_in_the_variables_of_the_driver() -> None:

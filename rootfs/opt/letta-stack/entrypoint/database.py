@@ -17,6 +17,30 @@ PARTS = tuple(f"LETTA_PG_{part}" for part in ("DB", "USER", "PASSWORD", "HOST", 
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _SSL_FILES = {"sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY"}
 """libpq's query parameters, and the variables by which asyncpg takes the same."""
+_DRIVER_OPTIONS = frozenset(
+    {"command_timeout", "krbsrvname", "prepared_statement_cache_size", "target_session_attrs"}
+)
+"""What the server's driver takes from a URI, apart from TLS: SQLAlchemy hands it on as text."""
+_TUNING = frozenset(
+    {
+        "application_name",
+        "client_encoding",
+        "connect_timeout",
+        "fallback_application_name",
+        "sslcompression",
+        "sslsni",
+    }
+    | {
+        "keepalives",
+        "keepalives_count",
+        "keepalives_idle",
+        "keepalives_interval",
+        "tcp_user_timeout",
+    }
+)
+"""libpq's parameters that the driver does not know, and without which the connection means the same."""
+_OPTIONAL = frozenset({"channel_binding", "gssencmode"})
+"""The same if their value is one of `disable` and `prefer`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +55,7 @@ class Database:
     ssl_mode: str = "prefer"
     ssl_files: Mapping[str, str] = field(default_factory=dict)
     options: tuple[tuple[str, str], ...] = ()
-    """Query parameters that are none of ours; they go to the server's driver as they are."""
+    """Query parameters that go to the server's driver as they are."""
 
     @property
     def address(self) -> str:
@@ -127,8 +151,10 @@ def from_uri(uri: str) -> Database:
             ssl_mode = value
         elif key in _SSL_FILES:
             ssl_files[key] = value
-        else:
+        elif key in _DRIVER_OPTIONS:
             options.append((key, value))
+        elif key not in _TUNING and not (key in _OPTIONAL and value in {"disable", "prefer"}):
+            raise BadSetting(_unknown_parameter(key))
     if ssl_mode not in _SSL_MODES:
         raise BadSetting(
             f"sslmode in LETTA_PG_URI must be one of {', '.join(_SSL_MODES)}, not {ssl_mode!r}"
@@ -142,6 +168,17 @@ def from_uri(uri: str) -> Database:
         ssl_mode=ssl_mode,
         ssl_files=ssl_files,
         options=tuple(options),
+    )
+
+
+def _unknown_parameter(key: str) -> str:
+    advice = {
+        "channel_binding": "; sslmode=verify-full is what protects the connection then",
+        "options": "; set what it sets on the role instead: ALTER ROLE ... SET ...",
+    }
+    return (
+        f"LETTA_PG_URI has the parameter {key!r}, which the server's driver does not know; remove it"
+        f"{advice.get(key, '')}"
     )
 
 

@@ -20,8 +20,9 @@ _SECRET = re.compile(
 )
 """Variables that may come from a file. Not every name that ends in _FILE: SSL_CERT_FILE and friends mean the file."""
 
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
 _TRUE = frozenset({"true", "1", "yes", "on"})
-_FALSE = frozenset({"false", "0", "no", "off"})
+OFF = frozenset({"false", "0", "no", "off"})
 
 
 def drop_empty(environment: Mapping[str, str]) -> Environment:
@@ -30,6 +31,18 @@ def drop_empty(environment: Mapping[str, str]) -> Environment:
     Compose writes ``X=`` for a variable that nobody set; the server's typed settings stop at an empty string.
     """
     return {name: value for name, value in environment.items() if value}
+
+
+def drop_service_links(environment: Mapping[str, str]) -> Environment:
+    """Return the variables without those that Kubernetes makes for a Service, ``X_PORT=tcp://10.96.0.12:6379``.
+
+    A Service that is called letta-redis would otherwise set the LETTA_REDIS_PORT that nobody wrote.
+    """
+    return {name: value for name, value in environment.items() if not _is_service_link(name, value)}
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    return name.endswith("_PORT") and _SERVICE_LINK.fullmatch(value) is not None
 
 
 def resolve_files(environment: Mapping[str, str], read: Callable[[str], str]) -> Environment:
@@ -66,7 +79,7 @@ def flag(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
         return default
     if value in _TRUE:
         return True
-    if value in _FALSE:
+    if value in OFF:
         return False
     raise BadSetting(f"{name} must be true or false, not {environment[name]!r}")
 

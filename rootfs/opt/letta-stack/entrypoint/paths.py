@@ -6,6 +6,8 @@ from pathlib import Path
 
 VOLUME = Path("/var/lib/letta")
 SECRETS = VOLUME / "secrets"
+SERVER_PASSWORD = SECRETS / "server-password"
+"""The generated one."""
 HOME = VOLUME / "home"
 
 RUN = Path("/run/letta-stack")

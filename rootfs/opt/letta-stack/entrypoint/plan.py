@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .database import Database
 
 LOOPBACK = "127.0.0.1"
+API_PORT = 8283
 _COLLECTOR_DEFAULTS = {
     # The collector of 0.96.0 knows no defaults in ${VAR}, so they are set here.
     "CLICKHOUSE_DATABASE": "otel",
@@ -82,7 +83,7 @@ def make_plan(settings: Mapping[str, str]) -> Plan:
         collector=collector_configuration(settings) if tracing and not own_endpoint else None,
         secure=environment.flag(settings, "LETTA_SERVER_SECURE", default=True),
         host=settings.get("HOST", "0.0.0.0"),  # noqa: S104 - a container that nobody can reach is no use
-        port=environment.port(settings, "PORT", default=8283),
+        port=environment.port(settings, "PORT", default=API_PORT),
         wait_timeout=environment.wait_timeout(settings),
     )
 

@@ -49,7 +49,8 @@ def main() -> None:
             "the container must start as root (its services do not run as root); remove `user:` or --user"
         )
     settings = environment.resolve_files(
-        environment.drop_empty(os.environ), lambda path: Path(path).read_text(encoding="utf-8")
+        environment.drop_service_links(environment.drop_empty(os.environ)),
+        lambda path: Path(path).read_text(encoding="utf-8"),
     )
     plan = make_plan(settings)
     try:
@@ -129,7 +130,7 @@ def _write_state(settings: Mapping[str, str], plan: Plan) -> None:
     database = plan.database or embedded_database(kept_or_new(paths.SECRETS / "postgres-password"))
     password = settings.get("LETTA_SERVER_PASSWORD")
     if plan.secure and not password:
-        password = kept_or_new(paths.SECRETS / "server-password")
+        password = kept_or_new(paths.SERVER_PASSWORD)
     server = server_environment(
         settings,
         plan,

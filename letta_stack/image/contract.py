@@ -1,0 +1,30 @@
+"""What the host may know about the inside of the image: the image's own start code says it, read from the checkout."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+
+from letta_stack.base.paths import ROOT
+from letta_stack.errors import BadPins
+
+_START_CODE = ROOT / "rootfs/opt/letta-stack"
+if not _START_CODE.is_dir():
+    raise BadPins(f"{ROOT} is not a checkout of letta-stack; change into one")
+sys.path.append(str(_START_CODE))  # its last place: nothing else may be shadowed
+
+from entrypoint import environment, errors, paths, plan  # noqa: E402 - needs the line above
+
+API_PORT = plan.API_PORT  # inside the container
+VOLUME = str(paths.VOLUME)
+SECRETS = str(paths.SECRETS)
+PASSWORD_FILE = str(paths.SERVER_PASSWORD)
+OFF = environment.OFF  # what a switch takes for "no", in any case of letters
+collector_configuration = plan.collector_configuration
+
+EXIT_CODES = {
+    error.exit_code: inspect.cleandoc(error.__doc__ or "").partition("\n")[0]
+    for error in vars(errors).values()
+    if inspect.isclass(error) and issubclass(error, errors.StartError)
+}
+"""Why the container did not start, by exit code; one sentence each."""

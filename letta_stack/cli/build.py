@@ -8,6 +8,7 @@ from letta_stack.cli.release import (
     ALLOW_LETTA_CODE,
     ALLOW_OLDER,
     CHANNEL,
+    PLAIN_HTTP,
     REGISTRY,
     REPOSITORY,
     REVISION,
@@ -16,7 +17,7 @@ from letta_stack.cli.task import CA, DRY_RUN, IMAGES, LETTA_SOURCE, OTELCOL, tas
 
 
 @task(
-    iterable=["platform", "registry", "repository"],
+    iterable=["platform", "registry", "repository", "plain_http"],
     help={
         "platform": "linux/amd64 or linux/arm64, repeatable (default: this machine's; to push: both)",
         "letta_source": LETTA_SOURCE,
@@ -30,6 +31,7 @@ from letta_stack.cli.task import CA, DRY_RUN, IMAGES, LETTA_SOURCE, OTELCOL, tas
         "untagged": "with --push: only by digest, for a later `inv promote`",
         "registry": f"with --push: {REGISTRY}",
         "repository": f"with --push: {REPOSITORY}",
+        "plain_http": f"with --push: {PLAIN_HTTP}",
         "version": "with --push: VERSION[-rN] (default: that of the source)",
         "revision": f"with --push: {REVISION}",
         "channel": f"with --push: {CHANNEL}",
@@ -43,6 +45,7 @@ def build(
     platform: list[str],
     registry: list[str],
     repository: list[str],
+    plain_http: list[str],
     letta_source: str = "",
     images: str = "auto",
     otelcol: str = "auto",
@@ -75,6 +78,7 @@ def build(
             "--untagged": untagged,
             "--registry": registry,
             "--repository": repository,
+            "--plain-http": plain_http,
             "--version": version,
             "--revision": revision != "0",
             "--channel": channel != "release",
@@ -94,6 +98,7 @@ def build(
     options = release_options.Options(
         registries=registry,
         repositories=repository,
+        plain_http=plain_http,
         version=version,
         revision=revision,
         channel=channel,

@@ -8,6 +8,7 @@ from letta_stack.cli.task import CA, DRY_RUN, LETTA_SOURCE, task
 
 REGISTRY = "where to push, HOST or HOST:PORT, repeatable (default: docker.io)"
 REPOSITORY = "name in the registry, or with it: ghcr.io/me/letta; repeatable"
+PLAIN_HTTP = "HOST[:PORT] that may be spoken to without TLS, repeatable (this machine always may)"
 REVISION = "which image of this version: 2 becomes VERSION-r2 (default: the first)"
 CHANNEL = "release, nightly or commit: which kind of tags (default: release)"
 ALLOW_OLDER = "publish a version below the highest one; `latest` stays"
@@ -16,12 +17,13 @@ ALLOW_LETTA_CODE = "accept a version from 0.17 on, which should be another produ
 
 @task(
     positional=["digests"],
-    iterable=["registry", "repository", "platform"],
+    iterable=["registry", "repository", "platform", "plain_http"],
     help={
         "digests": "what `inv build --push --untagged` printed, one for each platform, separated by commas",
         "platform": "linux/amd64 or linux/arm64, repeatable (default: both)",
         "registry": REGISTRY,
         "repository": REPOSITORY,
+        "plain_http": PLAIN_HTTP,
         "letta_source": LETTA_SOURCE,
         "ca": CA,
         "dry_run": DRY_RUN,
@@ -39,6 +41,7 @@ def promote(
     registry: list[str],
     repository: list[str],
     platform: list[str],
+    plain_http: list[str],
     letta_source: str = "",
     ca: str = "",
     dry_run: bool = False,
@@ -62,6 +65,7 @@ def promote(
     options = release_options.Options(
         registries=registry,
         repositories=repository,
+        plain_http=plain_http,
         version=version,
         revision=revision,
         channel=channel,
@@ -78,11 +82,12 @@ def promote(
 
 @task(
     positional=["version"],
-    iterable=["registry", "repository"],
+    iterable=["registry", "repository", "plain_http"],
     help={
         "version": "VERSION[-rN]",
         "registry": REGISTRY,
         "repository": REPOSITORY,
+        "plain_http": PLAIN_HTTP,
         "revision": REVISION,
         "channel": CHANNEL,
         "ca": CA,
@@ -95,6 +100,7 @@ def tags(
     version: str,
     registry: list[str],
     repository: list[str],
+    plain_http: list[str],
     revision: str = "0",
     channel: str = "release",
     ca: str = "",
@@ -112,6 +118,7 @@ def tags(
     options = release_options.Options(
         registries=registry,
         repositories=repository,
+        plain_http=plain_http,
         version=version,
         revision=revision,
         channel=channel,

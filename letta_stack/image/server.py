@@ -75,7 +75,10 @@ class Request:
 
     def inputs(self) -> str:
         """Return the hash of all that the image depends on and that lies on this machine."""
-        facts = (*sorted(self.platforms), self.images, self.otelcol)
+        return self.content((*sorted(self.platforms), self.images, self.otelcol))
+
+    def content(self, facts: Sequence[str]) -> str:
+        """Return the hash of the files that the image is built from, and of ``facts``."""
         ours = content_hash.digest(ROOT, (ROOT / name for name in CONTEXT), facts)
         if self.letta_source is None:
             return ours
@@ -132,9 +135,7 @@ def run(
     dry_run: bool = False,
 ) -> None:
     """Make the bases that are missing, then build into ``output`` (options of `docker buildx build`)."""
-    otelcol = choose_otelcol(request.otelcol)
-    pins = (*BASES, GO) if otelcol == "build" else BASES
-    plan = third_party.choose(pins, source=request.images, platforms=request.platforms)
+    otelcol, plan = decide(request)
     command = argv(request, plan.references, otelcol=otelcol, labels=labels, output=output)
     if dry_run:
         for pin, reference in plan.rebuilt.items():
@@ -154,6 +155,13 @@ def run(
             "the server's image was not built (docker's last lines above say why); run the same command "
             "again to go on, finished steps are kept"
         ) from error
+
+
+def decide(request: Request) -> tuple[str, third_party.Plan]:
+    """Decide where the collector and the base images come from, without making or pulling anything."""
+    otelcol = choose_otelcol(request.otelcol)
+    pins = (*BASES, GO) if otelcol == "build" else BASES
+    return otelcol, third_party.choose(pins, source=request.images, platforms=request.platforms)
 
 
 def argv(

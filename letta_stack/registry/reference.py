@@ -63,12 +63,15 @@ def parse_targets(registries: Collection[str], repositories: Collection[str]) ->
     return list(dict.fromkeys(targets))
 
 
-def _check_target(target: Target) -> Target:
-    if HOST.fullmatch(target.registry) is None:
-        message = (
-            f"{target.registry!r} cannot be a registry; give HOST or HOST:PORT, without a scheme"
-        )
+def check_host(host: str) -> None:
+    """Raise ``BadReference`` unless ``host`` is ``HOST`` or ``HOST:PORT``."""
+    if HOST.fullmatch(host) is None:
+        message = f"{host!r} cannot be a registry; give HOST or HOST:PORT, without a scheme"
         raise BadReference(message)
+
+
+def _check_target(target: Target) -> Target:
+    check_host(target.registry)
     if len(target.repository) > MAX_REPOSITORY or REPOSITORY.fullmatch(target.repository) is None:
         message = (
             f"{target.repository!r} cannot be a repository; use lower-case letters and digits, with single "

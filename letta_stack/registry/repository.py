@@ -6,19 +6,17 @@ import contextlib
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import IO, TYPE_CHECKING, NoReturn, Self, cast
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from letta_stack.errors import ContentBroken, RegistryRefused, TagTaken
-from letta_stack.registry import oci
+from letta_stack.registry import answers, oci
 from letta_stack.registry.retries import Retries, RetryPolicy, TransientError
 from letta_stack.registry.session import PUSH, Body, Session
 from letta_stack.registry.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
-
-    import requests
 
     from letta_stack.registry.reference import Target
 
@@ -46,16 +44,26 @@ class Repository:
         target: Target,
         *,
         ca: Path | None = None,
+        plain_http: Collection[str] = (),
         policy: RetryPolicy | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``say`` gets a line when something takes long or has to be tried again. Nothing is sent yet."""
+        """Keep the facts; nothing is sent yet.
+
+        Args:
+            target: names the registry and the repository.
+            ca: PEM file, trusted beside the system's authorities.
+            plain_http: every ``HOST[:PORT]`` beside this machine that may be spoken to without TLS.
+            policy: how often and how long to ask.
+            say: gets a line when something takes long or has to be tried again.
+
+        """
         policy = policy or RetryPolicy()
         self.target = target
         self.traffic = Traffic()
         self._say = say
         self._retry = Retries(target.registry, policy, say)
-        self._transport = Transport(target, ca=ca, policy=policy)
+        self._transport = Transport(target, ca=ca, plain_http=plain_http, policy=policy)
         self._session = Session(target, self._transport)
 
     def __enter__(self) -> Self:
@@ -71,7 +79,7 @@ class Repository:
         return self._retry(lambda: self._digest(reference))
 
     def _digest(self, reference: str) -> str | None:
-        answer = self._read("HEAD", f"manifests/{reference}", headers=ACCEPT)
+        answer = self._session.read("HEAD", f"manifests/{reference}", headers=ACCEPT)
         if answer is None:
             return None
         # The header is optional in the specification, the body is not.
@@ -82,7 +90,7 @@ class Repository:
         return self._retry(lambda: self._manifest(reference))
 
     def _manifest(self, reference: str) -> oci.Manifest:
-        answer = self._read("GET", f"manifests/{reference}", headers=ACCEPT)
+        answer = self._session.read("GET", f"manifests/{reference}", headers=ACCEPT)
         if answer is None:
             self._missing(f"manifest {reference}")
         media_type = answer.headers.get("Content-Type", "").partition(";")[0]
@@ -106,7 +114,7 @@ class Repository:
         return found
 
     def _tags_page(self, path: str) -> tuple[list[str], str]:
-        answer = self._read("GET", path)
+        answer = self._session.read("GET", path)
         if answer is None:
             return [], ""
         try:
@@ -114,19 +122,20 @@ class Repository:
         except (ValueError, AttributeError):
             raise TransientError("the list of tags arrived damaged") from None
         next_page = answer.links.get("next", {}).get("url", "")
-        return [str(name) for name in names], urljoin(answer.url, next_page) if next_page else ""
+        following = self._transport.resolve(answer, next_page) if next_page else ""
+        return [str(name) for name in names], following
 
     def blob_size(self, digest: str) -> int | None:
         """Return a blob's size in bytes, or None if it definitely does not exist."""
         return self._retry(lambda: self._blob_size(digest))
 
     def _blob_size(self, digest: str) -> int | None:
-        answer = self._read("HEAD", f"blobs/{digest}")
+        answer = self._session.read("HEAD", f"blobs/{digest}")
         return None if answer is None else int(answer.headers.get("Content-Length", -1))
 
     def open_blob(self, blob: oci.Descriptor) -> IO[bytes]:
         """Open a blob for reading from its start."""
-        answer = self._retry(lambda: self._read("GET", f"blobs/{blob.digest}", stream=True))
+        answer = self._retry(lambda: self._session.read("GET", f"blobs/{blob.digest}", stream=True))
         if answer is None:
             self._missing(f"blob {blob.digest}")
         answer.raw.decode_content = True
@@ -136,7 +145,7 @@ class Repository:
         """Return a small blob, checked against its digest."""
 
         def get() -> bytes:
-            answer = self._read("GET", f"blobs/{blob.digest}")
+            answer = self._session.read("GET", f"blobs/{blob.digest}")
             if answer is None:
                 self._missing(f"blob {blob.digest}")
             if oci.sha256(answer.content) != blob.digest:
@@ -145,23 +154,12 @@ class Repository:
 
         return self._retry(get)
 
-    def _read(
-        self,
-        method: str,
-        path: str,
-        *,
-        headers: dict[str, str] | None = None,
-        stream: bool = False,
-    ) -> requests.Response | None:
-        """Send a request that changes nothing; return None if what it is about is not there."""
-        answer = self._session.send(method, path, headers=headers, stream=stream)
-        return None if answer.status_code == HTTPStatus.NOT_FOUND else answer
-
     # -- writing
 
     def check_writable(self) -> None:
         """Begin an upload and cancel it: shows missing rights or a read-only registry before anything is built."""
         url = self._retry(self._begin_upload)
+        self._session.may_be_new = True
         # A login that may push need not be one that may delete, so a failure here says nothing.
         with contextlib.suppress(TransientError):
             self._session.exchange("DELETE", url, PUSH)
@@ -173,6 +171,7 @@ class Repository:
         self._retry(
             lambda: self._session.send("PUT", path, scope=PUSH, headers=headers, data=manifest.body)
         )
+        self._session.may_be_new = False
         if reference == manifest.digest:
             return  # the registry has compared it; `verify` reads it back
         found = self.digest(reference)
@@ -210,10 +209,17 @@ class Repository:
     def _begin_upload(self) -> str:
         """Return the URL that the registry gives for the content of a blob."""
         answer = self._session.send("POST", "blobs/uploads/", scope=PUSH, data=b"")
+        if "NAME_UNKNOWN" in answers.words(answer):
+            message = (
+                f"{self.target.registry} has no repository {self.target.repository} and makes none at a push "
+                f"({answers.words(answer)}); create it there, then run the same push again "
+                f"(Amazon ECR: `aws ecr create-repository --repository-name {self.target.repository}`)"
+            )
+            raise RegistryRefused(message)
         if "Location" not in answer.headers:
             message = f"{self.target.registry} began no upload; is this a registry?"
             raise RegistryRefused(message)
-        return urljoin(answer.url, answer.headers["Location"])
+        return self._transport.resolve(answer, answer.headers["Location"])
 
     # -- verifying
 

@@ -10,10 +10,10 @@ from urllib.parse import urljoin, urlsplit
 from requests.auth import HTTPBasicAuth
 from requests.utils import parse_dict_header
 
-from letta_stack.errors import RegistryRefused
+from letta_stack.errors import RegistryDenied, RegistryRefused
 from letta_stack.registry import answers, credentials
 from letta_stack.registry.retries import TransientError
-from letta_stack.registry.transport import Authorization, is_loopback
+from letta_stack.registry.transport import Authorization
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,6 +58,29 @@ class Session:
         self._target = target
         self._transport = transport
         self._authorization: dict[str, str] = {}
+        # Set once an upload was allowed, unset once a manifest is written: then the repository exists.
+        self.may_be_new = False
+
+    def read(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        stream: bool = False,
+    ) -> requests.Response | None:
+        """Send a request that changes nothing; return None if what it is about is not there.
+
+        Some registries (Quay) refuse to read a repository that does not exist yet. Where an upload was allowed, a
+        refusal means just that. Raises what ``send`` does.
+        """
+        try:
+            answer = self.send(method, path, headers=headers, stream=stream)
+        except RegistryDenied:
+            if not self.may_be_new:
+                raise
+            return None
+        return None if answer.status_code == HTTPStatus.NOT_FOUND else answer
 
     def send(
         self,
@@ -138,9 +161,10 @@ class Session:
             "service": challenge.get("service", ""),
             "scope": f"repository:{self._target.repository}:{scope}",
         }
-        if urlsplit(realm).scheme != "https" and not is_loopback(urlsplit(realm).netloc):
+        if urlsplit(realm).scheme != "https" and not self._transport.may_be_plain(realm):
             message = (
-                f"{self._target.registry} wants the login sent without TLS, to {realm!r}; refused"
+                f"{self._target.registry} wants the login sent without TLS, to {realm!r}; have it name https, or, if "
+                f"you trust that network, allow it with --plain-http {urlsplit(realm).netloc or 'HOST'}"
             )
             raise RegistryRefused(message)
         if found is not None and found.identity_token:

@@ -9,7 +9,7 @@ from letta_stack.base import process
 from letta_stack.base.flags import choice
 from letta_stack.engine import disk, inspect
 from letta_stack.errors import BuilderUnfit
-from letta_stack.image import server, third_party
+from letta_stack.image import server
 from letta_stack.image.sources import PLATFORMS
 
 if TYPE_CHECKING:
@@ -61,10 +61,20 @@ def check_builder(request: Request) -> None:
     driver = re.search(r"^Driver:\s*(\S+)", text, re.MULTILINE)
     if driver is None or driver[1] == "docker":
         return
-    plan = third_party.choose(server.BASES, source=request.images, platforms=request.platforms)
+    _, plan = server.decide(request)
     if plan.rebuilt:
         message = (
             f"the chosen builder ({driver[1]}) does not see the images on the engine, which stand for "
             f"{', '.join(plan.rebuilt)}; use the engine's own with BUILDX_BUILDER=default, or --images hub"
         )
         raise BuilderUnfit(message)
+
+
+def inputs(request: Request) -> str:
+    """Return the hash of everything that goes into the image beside the commit, with every ``auto`` decided.
+
+    It does not depend on which platforms are built together.
+    """
+    otelcol, plan = server.decide(request)
+    references = (f"{pin}={reference}" for pin, reference in sorted(plan.references.items()))
+    return request.content((otelcol, *references))

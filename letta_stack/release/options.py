@@ -36,6 +36,7 @@ class Options:
 
     registries: Sequence[str]
     repositories: Sequence[str]
+    plain_http: Sequence[str] = ()
     version: str = ""
     revision: str = "0"
     channel: str = "release"
@@ -50,6 +51,8 @@ class Options:
                 "nowhere to push to; name the image with --repository, such as ghcr.io/me/letta"
             )
             raise BadReference(message)
+        for host in self.plain_http:
+            reference.check_host(host)
         return reference.parse_targets(self.registries, self.repositories)
 
     def wanted(self, request: Request, found: Checkout, today: dt.date) -> Wanted:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from letta_stack.errors import TagTaken
+from letta_stack.errors import ContentBroken, PlatformMissing, TagTaken
 from letta_stack.release import tags
 from letta_stack.release.tags import Channel, Kind
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Collection, Mapping, Sequence
 
+    from letta_stack.registry.oci import Image
     from letta_stack.registry.reference import Target
     from letta_stack.registry.repository import Repository
     from letta_stack.release.tags import Decision, ImageVersion
@@ -47,7 +49,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be released. ``labels`` must be on every platform's image."""
+    """What is to be released. ``labels`` must be on every platform's image; ``night`` counts the nightlies of a day."""
 
     channel: Channel
     version: ImageVersion
@@ -56,11 +58,19 @@ class Wanted:
     platforms: tuple[str, ...]
     labels: Mapping[str, str]
     allow_older: bool = False
+    night: int = 1
+
+    @property
+    def immutable_tag(self) -> str:
+        """The tag that will name this image for good."""
+        if self.channel is Channel.RELEASE:
+            return self.version.tag
+        return self.decide([])[0].tag
 
     def decide(self, present: Collection[ImageVersion]) -> list[Decision]:
         """Decide the tags, given the versions that a repository has."""
         if self.channel is Channel.NIGHTLY:
-            return tags.decide_nightly(self.day)
+            return tags.decide_nightly(self.day, self.night)
         if self.channel is Channel.COMMIT:
             return tags.decide_commit(self.commit)
         # A push that is run again moves nothing back: it needs no permission.
@@ -100,6 +110,37 @@ def read(repository: Repository, wanted: Wanted, digest: str = "") -> list[Step]
     return compare(decisions, now, digest)
 
 
+def number_nightly(repositories: Sequence[Repository], wanted: Wanted, digest: str = "") -> Wanted:
+    """Return ``wanted`` with the first number of its day that is free in every repository, or names ``digest``."""
+    if wanted.channel is not Channel.NIGHTLY:
+        return wanted
+    while any(
+        repository.digest(wanted.immutable_tag) not in {None, digest} for repository in repositories
+    ):
+        wanted = replace(wanted, night=wanted.night + 1)
+    return wanted
+
+
+def find_published(repositories: Sequence[Repository], wanted: Wanted) -> Image | None:
+    """Return the image that a repository has under the immutable tag, if it is exactly what would be built.
+
+    Exactly: the same platforms, each with all of ``wanted.labels``, which name the commit and the hash of all inputs;
+    manifests and configurations match their digests, and every blob is there. A nightly may have any number of its day.
+    """
+    for repository in repositories:
+        one = wanted
+        while digest := repository.digest(one.immutable_tag):
+            with contextlib.suppress(ContentBroken, PlatformMissing):
+                image = repository.image(digest)
+                image.check_platforms(wanted.platforms)
+                image.check_labels(wanted.labels)
+                return repository.verify(digest)
+            if wanted.channel is not Channel.NIGHTLY:
+                break
+            one = replace(one, night=one.night + 1)
+    return None
+
+
 def describe(title: str, steps: Sequence[Step]) -> list[str]:
     """Return the plan in words: a title, and one line per tag."""
     width = max(len(step.decision.tag) for step in steps)
@@ -120,6 +161,6 @@ def check_free(target: Target, steps: Sequence[Step], digest: str) -> None:
             message = (
                 f"{target}:{step.decision.tag} is {step.now} and stays that, this build is {digest}; "
                 "publish it as a new revision with --revision 2 or higher, or, to finish a release that was "
-                f"interrupted, give --digest {step.now}"
+                f"interrupted, tag what is there with `inv promote {step.now}`"
             )
             raise TagTaken(message)

@@ -39,7 +39,7 @@ def promote(
     if dry_run:
         publisher.preview()
         return ""
-    with Repository(targets[0], ca=request.ca, say=say) as source:
+    with Repository(targets[0], ca=request.ca, plain_http=options.plain_http, say=say) as source:
         return publisher.promote(source, checked)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from letta_stack.engine import disk
-from letta_stack.errors import LettaStackError
+from letta_stack.errors import LettaStackError, RegistryDenied
 from letta_stack.registry import oci
 from letta_stack.registry.layout import Layout
 from letta_stack.registry.repository import Repository
@@ -23,17 +23,19 @@ from letta_stack.release.outcome import Outcome
 from letta_stack.release.tags import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from letta_stack.registry.reference import Target
     from letta_stack.registry.retries import RetryPolicy
-    from letta_stack.release.plan import Step, Wanted
+    from letta_stack.release.plan import Wanted
 
 MEGABYTE = 1_000_000
 
 
 def send(repository: Repository, image: oci.Image) -> None:
     """Upload what is missing, the root last, all by digest; then prove that everything arrived."""
+    if image.content is repository:
+        return  # found and verified there
     for blob in image.blobs:
         repository.put_blob(blob, image.content)
     for manifest in image.manifests:
@@ -53,20 +55,34 @@ class Publisher:
     targets: Sequence[Target]
     say: Callable[[str], None]
     ca: Path | None = None
+    plain_http: Collection[str] = ()
     policy: RetryPolicy | None = None
     inspect: Callable[[oci.Image], None] = lambda _: None
 
     def preview(self) -> None:
         """Print what a push would do. Reads only."""
         with contextlib.ExitStack() as stack:
-            for repository in self._open(stack):
-                self._say_plan(repository, plan.read(repository, self.wanted))
+            try:
+                self._say_plans(self._open(stack))
+            except RegistryDenied as error:
+                message = f"{error}; if it does not exist yet, only a push can tell whether you may make it"
+                raise RegistryDenied(message) from None
 
-    def push(self, build: Callable[[Path], None], *, needed_bytes: int) -> str:
-        """Check everything, have ``build`` write an OCI layout to a path, publish that; return its digest."""
+    def push(self, build: Callable[[Path], None], *, needed_bytes: int, reuse: bool = False) -> str:
+        """Check everything, have ``build`` write an OCI layout to a path, publish that; return its digest.
+
+        With ``reuse`` nothing is built if a repository has exactly that under the immutable tag. Such an image was
+        inspected before it got its name.
+        """
         with contextlib.ExitStack() as stack:
             repositories = self._open(stack)
             self._prepare(repositories)
+            image = plan.find_published(repositories, self.wanted) if reuse else None
+            if image is not None:
+                self.say(
+                    "not built: it is published with the same inputs (--no-cache builds it anew)"
+                )
+                return self._tag_all(repositories, image)
             return self._publish(repositories, self._build(stack, build, needed_bytes))
 
     def promote(self, source: Repository, digests: Sequence[str]) -> str:
@@ -106,19 +122,29 @@ class Publisher:
 
     def _open(self, stack: contextlib.ExitStack) -> list[Repository]:
         return [
-            stack.enter_context(Repository(target, ca=self.ca, policy=self.policy, say=self.say))
+            stack.enter_context(
+                Repository(
+                    target,
+                    ca=self.ca,
+                    plain_http=self.plain_http,
+                    policy=self.policy,
+                    say=self.say,
+                )
+            )
             for target in self.targets
         ]
 
-    def _say_plan(self, repository: Repository, steps: Sequence[Step]) -> None:
-        for line in plan.describe(str(repository.target), steps):
-            self.say(line)
+    def _say_plans(self, repositories: Sequence[Repository]) -> None:
+        wanted = plan.number_nightly(repositories, self.wanted)
+        for repository in repositories:
+            for line in plan.describe(str(repository.target), plan.read(repository, wanted)):
+                self.say(line)
 
     def _prepare(self, repositories: Sequence[Repository]) -> None:
         """Find out what would fail later, while nothing has been built or written."""
         for repository in repositories:
-            self._say_plan(repository, plan.read(repository, self.wanted))
             repository.check_writable()
+        self._say_plans(repositories)
 
     def _check_image(self, image: oci.Image) -> None:
         image.check_platforms(self.wanted.platforms)
@@ -127,18 +153,23 @@ class Publisher:
 
     def _publish(self, repositories: Sequence[Repository], image: oci.Image) -> str:
         self._check_image(image)
+        return self._tag_all(repositories, image)
+
+    def _tag_all(self, repositories: Sequence[Repository], image: oci.Image) -> str:
+        """Send an image that is right to every repository, and give it its tags there."""
         digest = image.root.digest
+        wanted = plan.number_nightly(repositories, self.wanted, digest)
         self.say(f"image {digest} ({', '.join(sorted(image.platforms))})")
         for repository in repositories:
-            plan.check_free(repository.target, plan.read(repository, self.wanted, digest), digest)
+            plan.check_free(repository.target, plan.read(repository, wanted, digest), digest)
         outcome = Outcome(list(self.targets))
         try:
             ready = self._send_all(repositories, image, outcome)
             for repository in ready:
-                self._tag(repository, image.root, Kind.IMMUTABLE, outcome)
+                self._tag(repository, wanted, image.root, Kind.IMMUTABLE, outcome)
             for repository in ready:
                 if repository.target not in outcome.failed:
-                    self._tag(repository, image.root, Kind.FLOATING, outcome)
+                    self._tag(repository, wanted, image.root, Kind.FLOATING, outcome)
         except KeyboardInterrupt:
             raise outcome.interrupted() from None
         outcome.raise_for_failures()
@@ -166,11 +197,16 @@ class Publisher:
         return ready
 
     def _tag(
-        self, repository: Repository, root: oci.Manifest, kind: Kind, outcome: Outcome
+        self,
+        repository: Repository,
+        wanted: Wanted,
+        root: oci.Manifest,
+        kind: Kind,
+        outcome: Outcome,
     ) -> None:
         """Write one kind of tags. The plan is made again: another release may have come in between."""
         try:
-            steps = plan.read(repository, self.wanted, root.digest)
+            steps = plan.read(repository, wanted, root.digest)
             plan.check_free(repository.target, steps, root.digest)
             for step in steps:
                 if step.decision.kind is not kind:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from letta_stack.base import git
@@ -34,6 +35,8 @@ def push(
     """Do what `inv build --push` promises; return the digest, "" after a dry run. ``untagged`` publishes only content."""
     found = git.read(ROOT)
     wanted = options.wanted(request, found, dt.datetime.now(tz=dt.UTC).date())
+    labels = {**wanted.labels, server.INPUTS_LABEL: build.inputs(request)}
+    wanted = replace(wanted, labels=labels)
     publisher = publisher_of(options, request, wanted, say)
     if dry_run:
         publisher.preview()
@@ -45,11 +48,10 @@ def push(
         server.run(request, build.output_options(str(path), found), wanted.labels)
         version_check.check_answer(path, wanted.version, say)
 
-    act = publisher.upload if untagged else publisher.push
-    return act(
-        build_and_start,
-        needed_bytes=build.BYTES_PER_PLATFORM * len(request.platforms),
-    )
+    needed_bytes = build.BYTES_PER_PLATFORM * len(request.platforms)
+    if untagged:
+        return publisher.upload(build_and_start, needed_bytes=needed_bytes)
+    return publisher.push(build_and_start, needed_bytes=needed_bytes, reuse=not request.no_cache)
 
 
 def publisher_of(
@@ -61,6 +63,7 @@ def publisher_of(
         options.targets(),
         say,
         ca=request.ca,
+        plain_http=options.plain_http,
         inspect=lambda image: version_check.check_metadata(image, wanted.version),
     )
 
@@ -81,7 +84,7 @@ def show_tags(options: Options, *, ca: Path | None, say: Callable[[str], None]) 
         allow_older=options.allow_older,
     )
     if options.repositories:
-        Publisher(wanted, options.targets(), say, ca=ca).preview()
+        Publisher(wanted, options.targets(), say, ca=ca, plain_http=options.plain_http).preview()
         return
     say("no --repository given: as if nothing were published")
     for line in plan.describe("tags", plan.compare(wanted.decide([]), {})):

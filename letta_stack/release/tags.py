@@ -4,7 +4,7 @@ A push writes exactly one immutable tag. Floating tags follow the highest final 
 old version never moves them back:
 
 - release: ``0.16.8`` (a rebuilt image of the same version: ``0.16.8-r2``), then ``0.16`` and ``latest``
-- nightly: ``nightly-20261124``, then ``nightly``
+- nightly: ``nightly-20261124`` (a second one of the day: ``nightly-20261124-2``), then ``nightly``
 - commit: ``sha-0123456789ab``
 """
 
@@ -165,10 +165,13 @@ def _why_not_final(version: Version) -> str:
     return "a pre-release" if version.is_prerelease else "a post-release"
 
 
-def decide_nightly(day: dt.date) -> list[Decision]:
-    """Decide the tags of a nightly build."""
+def decide_nightly(day: dt.date, number: int = 1) -> list[Decision]:
+    """Decide the tags of a nightly build, the ``number``-th of its day."""
+    tag, reason = f"{NIGHTLY}-{day:%Y%m%d}", "names this night"
+    if number > 1:
+        tag, reason = f"{tag}-{number}", f"names build {number} of this day"
     return [
-        Decision(f"{NIGHTLY}-{day:%Y%m%d}", Kind.IMMUTABLE, write=True, reason="names this night"),
+        Decision(tag, Kind.IMMUTABLE, write=True, reason=reason),
         Decision(NIGHTLY, Kind.FLOATING, write=True, reason="follows the newest nightly build"),
     ]
 

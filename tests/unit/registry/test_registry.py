@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
-import requests
 
 from letta_stack.errors import (
     ContentBroken,
@@ -17,77 +15,18 @@ from letta_stack.errors import (
     RegistryRefused,
     RegistryUnreachable,
 )
-from letta_stack.registry import credentials, oci
+from letta_stack.registry import oci
 from letta_stack.registry.credentials import Credentials
-from letta_stack.registry.reference import Target
-from letta_stack.registry.repository import Repository
-from letta_stack.registry.retries import RetryPolicy
-from letta_stack.registry.transport import is_loopback
+from tests.support.scripted import HOST, Script, answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HOST = "registry.example"
+    import requests
+
+    from letta_stack.registry.repository import Repository
+
 Play: TypeAlias = "Callable[..., tuple[Repository, Script]]"
-QUICK = RetryPolicy(attempts=3, first_wait=0.0, longest_wait=0.0)
-
-
-def answer(
-    status: int = 200, body: object = None, *, url: str = "", **headers: str
-) -> requests.Response:
-    response = requests.Response()
-    response.status_code = status
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    response.raw = io.BytesIO(content)
-    response.headers.update({name.replace("_", "-"): text for name, text in headers.items()})
-    response.url = url
-    response.request = requests.Request("GET", url).prepare() if url else requests.PreparedRequest()
-    return response
-
-
-class Script:
-    """Answers requests in order and remembers them."""
-
-    def __init__(self, *answers: requests.Response | Exception) -> None:
-        self.answers = list(answers)
-        self.asked: list[tuple[str, str, str]] = []
-
-    def request(self, method: str, url: str, **options: Any) -> requests.Response:
-        prepared = options["auth"](requests.Request(method, url).prepare())
-        self.asked.append((method, url, prepared.headers.get("Authorization", "")))
-        item = self.answers.pop(0)
-        if isinstance(item, Exception):
-            raise item
-        item.url = item.url or url
-        item.request = requests.Request(method, url).prepare()
-        return item
-
-
-@pytest.fixture
-def play(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Repository, Script]]:
-    monkeypatch.setattr(credentials, "find", lambda _: None)
-
-    def start(*answers: requests.Response | Exception) -> tuple[Repository, Script]:
-        script = Script(*answers)
-        monkeypatch.setattr(requests.Session, "request", script.request)
-        return Repository(Target(HOST, "letta/letta"), policy=QUICK), script
-
-    return start
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("localhost:5000", True),
-        ("127.0.0.1", True),
-        ("127.9.9.9:80", True),
-        ("[::1]:5000", True),
-        ("192.168.0.1:5000", False),
-        ("localhost.example", False),
-    ],
-)
-def test_loopback(host: str, expected: bool) -> None:
-    assert is_loopback(host) is expected
 
 
 def test_every_page_of_tags_is_read(play: Play) -> None:
@@ -165,13 +104,13 @@ def test_what_a_failure_means(
     assert len(script.asked) == 1
 
 
-def test_a_login_goes_to_its_own_registry_only(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "find", lambda _: Credentials("user", "word"))
+def test_a_login_goes_to_its_own_registry_only(play: Play) -> None:
     elsewhere = "https://uploads.example/here"
     registry, script = play(
         answer(401, WWW_Authenticate='Basic realm="x"'),
         answer(202, Location=elsewhere),
         answer(204),
+        login=Credentials("user", "word"),
     )
 
     with registry:
@@ -190,13 +129,13 @@ def test_a_login_is_not_sent_in_the_clear(play: Play) -> None:
     assert len(script.asked) == 1
 
 
-def test_a_refresh_token_is_exchanged(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "find", lambda _: Credentials("", "", "refresh"))
+def test_a_refresh_token_is_exchanged(play: Play) -> None:
     challenge = 'Bearer realm="https://tokens.example/token",service="x",scope="y"'
     registry, script = play(
         answer(401, WWW_Authenticate=challenge),
         answer(body={"access_token": "t"}),
         answer(body={"tags": ["a"]}),
+        login=Credentials("", "", "refresh"),
     )
 
     with registry:
@@ -225,3 +164,79 @@ def test_hours_are_not_waited_for(play: Play) -> None:
     with registry, pytest.raises(RegistryUnreachable, match="asks to wait 21600 s"):
         registry.tags()
     assert len(script.asked) == 1
+
+
+def unknown(code: str) -> requests.Response:
+    body = {"errors": [{"code": code, "message": "the repository does not exist"}]}
+    return answer(404, body)
+
+
+def test_a_registry_that_makes_no_repositories_says_to_create_it(play: Play) -> None:
+    repository, _ = play(unknown("NAME_UNKNOWN"))
+
+    with (
+        repository,
+        pytest.raises(RegistryRefused, match=r"has no repository letta/letta .*create it there"),
+    ):
+        repository.check_writable()
+
+
+def test_a_server_that_knows_no_uploads_may_be_no_registry(play: Play) -> None:
+    repository, _ = play(answer(404, b"<html>"))
+
+    with repository, pytest.raises(RegistryRefused, match="is this a registry"):
+        repository.check_writable()
+
+
+DENIED = {"errors": [{"code": "UNAUTHORIZED", "message": "access denied"}]}
+BEARER = {"WWW_Authenticate": 'Bearer realm="https://tokens.example/t",service="x",scope="y"'}
+
+
+def refusal() -> list[requests.Response]:
+    """Return how Quay answers a read of a repository that does not exist: a token, and again 401."""
+    return [answer(401, DENIED, **BEARER), answer(body={"token": "t"}), answer(401, DENIED)]
+
+
+def test_a_repository_that_may_be_written_and_not_read_does_not_exist_yet(play: Play) -> None:
+    repository, _ = play(
+        answer(401, **BEARER),
+        answer(body={"token": "t"}),
+        answer(202, Location="/v2/letta/letta/blobs/uploads/1"),
+        answer(204),
+        *refusal(),
+        *refusal(),
+        login=Credentials("user", "word"),
+    )
+
+    with repository:
+        repository.check_writable()
+
+        assert repository.tags() == []
+        assert repository.digest("latest") is None
+
+
+def test_a_repository_that_exists_and_cannot_be_read_is_a_matter_of_rights(play: Play) -> None:
+    manifest = oci.Manifest(b"{}", oci.INDEX_TYPE)
+    repository, _ = play(
+        answer(202, Location="/v2/letta/letta/blobs/uploads/1"),
+        answer(204),
+        answer(201),
+        *refusal(),
+        login=Credentials("user", "word"),
+    )
+
+    with repository:
+        repository.check_writable()
+        repository.put_manifest(manifest.digest, manifest)
+
+        with pytest.raises(RegistryDenied, match="docker login"):
+            repository.digest("latest")
+
+
+def test_a_repository_that_was_not_tried_and_cannot_be_read_is_a_matter_of_rights(
+    play: Play,
+) -> None:
+    repository, _ = play(*refusal(), login=Credentials("user", "word"))
+
+    with repository, pytest.raises(RegistryDenied, match="docker login"):
+        repository.tags()

@@ -97,7 +97,13 @@ def test_a_taken_tag_names_both_digests_and_both_ways_on() -> None:
     with pytest.raises(TagTaken) as caught:
         plan.check_free(HERE, steps, OURS)
 
-    for text in (THEIRS, OURS, "--revision", "--digest", "a.example/letta/letta:0.16.8"):
+    for text in (
+        THEIRS,
+        OURS,
+        "--revision",
+        f"inv promote {THEIRS}",
+        "a.example/letta/letta:0.16.8",
+    ):
         assert text in str(caught.value)
 
 

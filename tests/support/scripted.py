@@ -1,0 +1,45 @@
+"""A registry that answers from a list, in place of the network."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import requests
+
+HOST = "registry.example"
+
+
+def answer(
+    status: int = 200, body: object = None, *, url: str = "", **headers: str
+) -> requests.Response:
+    response = requests.Response()
+    response.status_code = status
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    response.raw = io.BytesIO(content)
+    response.headers.update({name.replace("_", "-"): text for name, text in headers.items()})
+    response.url = url
+    response.request = requests.Request("GET", url).prepare() if url else requests.PreparedRequest()
+    return response
+
+
+class Script:
+    """Answers requests in order and remembers them."""
+
+    def __init__(self, *answers: requests.Response | Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[str, str, str]] = []
+
+    def request(self, method: str, url: str, **options: Any) -> requests.Response:
+        prepared = options["auth"](requests.Request(method, url).prepare())
+        self.asked.append((method, url, prepared.headers.get("Authorization", "")))
+        item = self.answers.pop(0)
+        if isinstance(item, Exception):
+            raise item
+        item.url = item.url or url
+        item.request = requests.Request(method, url).prepare()
+        return item
+
+    def get(self, url: str, **options: Any) -> requests.Response:
+        return self.request("GET", url, **options)

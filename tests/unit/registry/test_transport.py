@@ -1,0 +1,291 @@
+"""Where a login may go, which way requests take, and what a registry without TLS is told."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+from requests.utils import select_proxy
+
+from letta_stack.errors import RegistryRefused, RegistryUnreachable
+from letta_stack.registry.credentials import Credentials
+from letta_stack.registry.reference import Target
+from letta_stack.registry.retries import RetryPolicy
+from letta_stack.registry.transport import Transport, is_loopback
+from tests.support.scripted import HOST, Script, answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from letta_stack.registry.repository import Repository
+
+UPLOAD = "/v2/letta/letta/blobs/uploads/1"
+BASIC = {"WWW_Authenticate": 'Basic realm="x"'}
+LOGIN = Credentials("user", "word")
+PROXY = "http://proxy.example:3128"
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost:5000", True),
+        ("127.0.0.1", True),
+        ("127.9.9.9:80", True),
+        ("[::1]:5000", True),
+        ("192.168.0.1:5000", False),
+        ("localhost.example", False),
+    ],
+)
+def test_loopback(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+def logins_in_clear(script: Script) -> list[str]:
+    return [url for _, url, login in script.asked if login and not url.startswith("https://")]
+
+
+@pytest.mark.parametrize("port", ["", ":80", ":5000"])
+def test_a_proxy_that_ends_tls_does_not_make_the_login_leave_in_clear(
+    port: str, play: Callable[..., tuple[Repository, Script]]
+) -> None:
+    location = f"http://{HOST}{port}{UPLOAD}?state=x"
+    repository, script = play(
+        answer(401, **BASIC), answer(202, Location=location), answer(204), login=LOGIN
+    )
+
+    with repository:
+        repository.check_writable()
+
+    assert not logins_in_clear(script)
+    assert script.asked[-1][:2] == ("DELETE", f"https://{HOST}{UPLOAD}?state=x")
+    assert script.asked[-1][2]
+
+
+def test_another_host_without_tls_is_refused_or_allowed_by_name(
+    play: Callable[..., tuple[Repository, Script]],
+) -> None:
+    upload = answer(202, Location="http://storage.example:9000/here")
+    repository, script = play(answer(401, **BASIC), upload, login=LOGIN)
+
+    with repository, pytest.raises(RegistryRefused, match=r"--plain-http storage\.example:9000"):
+        repository.check_writable()
+    assert len(script.asked) == 2
+
+    repository, script = play(
+        answer(401, **BASIC), upload, answer(204), plain_http=["storage.example:9000"], login=LOGIN
+    )
+    with repository:
+        repository.check_writable()
+    assert not logins_in_clear(script)
+
+
+def test_the_next_page_of_tags_keeps_tls(
+    play: Callable[..., tuple[Repository, Script]],
+) -> None:
+    link = f'<http://{HOST}/v2/letta/letta/tags/list?last=a>; rel="next"'
+    repository, script = play(
+        answer(401, **BASIC),
+        answer(body={"tags": ["a"]}, Link=link),
+        answer(body={"tags": ["b"]}),
+        login=LOGIN,
+    )
+
+    with repository:
+        assert repository.tags() == ["a", "b"]
+    assert not logins_in_clear(script)
+    assert script.asked[-1][2]
+
+
+def transport(**options: Any) -> Transport:
+    options = {"ca": None, "plain_http": (), "policy": RetryPolicy(), **options}
+    return Transport(Target(HOST, "letta/letta"), **options)
+
+
+class Answers(requests.adapters.BaseAdapter):
+    """Answers by URL, below redirects and proxies; remembers what came."""
+
+    def __init__(self, **locations: str) -> None:
+        super().__init__()
+        self.locations = locations
+        self.seen: list[tuple[str, bool]] = []
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]
+        url = str(request.url)
+        self.seen.append((url, select_proxy(url, options["proxies"]) is not None))
+        key = url.rpartition("/")[2]
+        if key in self.locations:
+            reply = answer(307, url=url, Location=self.locations[key])
+        else:
+            reply = answer(200, {}, url=url)
+        reply.request = request
+        return reply
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answers]:
+    """Put answers below redirects and proxies."""
+
+    def serve(**locations: str) -> Answers:
+        answers = Answers(**locations)
+        monkeypatch.setattr(requests.Session, "get_adapter", lambda *_, **__: answers)
+        return answers
+
+    return serve
+
+
+def test_a_redirect_from_tls_to_plain_http_is_not_followed(
+    served: Callable[..., Answers],
+) -> None:
+    one = transport()
+    answers = served(start="http://elsewhere.example/end")
+
+    with pytest.raises(RegistryRefused, match=r"--plain-http elsewhere\.example"):
+        one.request("POST", f"https://{HOST}/start", data={"refresh_token": "secret"})
+
+    assert len(answers.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "no_proxy", "proxied"),
+    [
+        ("http://127.0.0.1:5000/v2/", "", False),
+        ("http://localhost:5000/v2/", "", False),
+        ("http://[::1]:5000/v2/", "", False),
+        ("http://registry.example/v2/", "", True),
+        ("https://registry.example/v2/", "", True),
+        ("https://registry.example/v2/", "other.example,.example", False),
+    ],
+)
+def test_this_machine_and_no_proxy_are_reached_directly(
+    url: str,
+    no_proxy: str,
+    proxied: bool,
+    served: Callable[..., Answers],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, PROXY)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, no_proxy)
+    one = transport()
+    answers = served()
+
+    one.request("GET", url)
+
+    assert answers.seen == [(url, proxied)]
+
+
+def test_a_redirect_off_this_machine_goes_through_the_proxy(
+    served: Callable[..., Answers],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("https_proxy", PROXY)
+    monkeypatch.delenv("no_proxy", raising=False)
+    one = transport()
+    answers = served(start="https://storage.example/end")
+
+    one.request("GET", "http://127.0.0.1:5000/start")
+
+    assert [proxied for _, proxied in answers.seen] == [False, True]
+
+
+def test_an_own_ca_is_trusted_through_a_proxy_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded: list[object] = []
+    monkeypatch.setattr(
+        ssl.SSLContext, "load_verify_locations", lambda _, name: loaded.append(name)
+    )
+    mounted: dict[str, Any] = {}
+    monkeypatch.setattr(requests.Session, "mount", lambda _, *one: mounted.update([one]))
+    transport(ca="own.pem")
+    adapter = mounted["https://"]
+
+    direct = adapter.poolmanager.connection_pool_kw["ssl_context"]
+    proxied = adapter.proxy_manager_for(PROXY)
+    secured = adapter.proxy_manager_for("https://proxy.example:3129")
+
+    assert "own.pem" in loaded
+    assert proxied.connection_pool_kw["ssl_context"] is direct
+    assert secured.proxy_config.ssl_context is direct
+
+
+WRONG_VERSION = requests.exceptions.SSLError("[SSL: WRONG_VERSION_NUMBER] wrong version number")
+UNKNOWN_CA = requests.exceptions.SSLError("certificate verify failed: unable to get local issuer")
+
+
+@pytest.mark.parametrize("status", [200, 401])
+def test_a_registry_without_tls_is_named_as_one(
+    status: int, play: Callable[..., tuple[Repository, Script]]
+) -> None:
+    repository, script = play(WRONG_VERSION, answer(status))
+
+    with (
+        repository,
+        pytest.raises(RegistryUnreachable, match=f"speaks plain HTTP.*--plain-http {HOST}"),
+    ):
+        repository.tags()
+    assert script.asked[-1] == ("GET", f"http://{HOST}/v2/", "")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (UNKNOWN_CA,),
+        (WRONG_VERSION, answer(400)),
+        (WRONG_VERSION, answer(301)),
+        (WRONG_VERSION, requests.ConnectionError()),
+    ],
+)
+def test_other_failures_of_tls_name_the_ca(
+    answers: tuple[Any, ...], play: Callable[..., tuple[Repository, Script]]
+) -> None:
+    repository, script = play(*answers)
+
+    with repository, pytest.raises(RegistryUnreachable, match=r"TLS failed \(.*--ca"):
+        repository.tags()
+    assert len(script.asked) == len(answers)
+
+
+@pytest.mark.parametrize(("status", "scheme"), [(200, "http"), (401, "http"), (400, "https")])
+def test_a_registry_that_may_be_plain_is_asked_what_it_speaks(
+    status: int, scheme: str, play: Callable[..., tuple[Repository, Script]]
+) -> None:
+    repository, script = play(answer(status), answer(body={"tags": ["a"]}), plain_http=[HOST])
+
+    with repository:
+        assert repository.tags() == ["a"]
+    assert script.asked[1][1].startswith(f"{scheme}://{HOST}/v2/letta/letta/")
+
+
+def test_a_registry_that_may_be_plain_and_is_ill_is_asked_again(
+    play: Callable[..., tuple[Repository, Script]],
+) -> None:
+    repository, script = play(
+        answer(503), answer(200), answer(body={"tags": []}), plain_http=[HOST]
+    )
+
+    with repository:
+        assert repository.tags() == []
+    assert len(script.asked) == 3
+
+
+def test_a_token_server_without_tls_is_allowed_by_name(
+    play: Callable[..., tuple[Repository, Script]],
+) -> None:
+    challenge = 'Bearer realm="http://tokens.example/token",service="x",scope="y"'
+    repository, _ = play(
+        answer(401, WWW_Authenticate=challenge),
+        answer(body={"token": "t"}),
+        answer(body={"tags": []}),
+        plain_http=["tokens.example"],
+        login=LOGIN,
+    )
+
+    with repository:
+        assert repository.tags() == []

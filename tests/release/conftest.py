@@ -9,16 +9,29 @@ from typing import TYPE_CHECKING
 import pytest
 
 from letta_stack.base.paths import ROOT
+from tests.release import secure as secure_registry
 from tests.release import support
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.release.fault_proxy import Fault, Seen
 
 # A sweep breaks each request of a push in turn; nothing in it takes minutes by itself.
 TEST_SECONDS = 300
 INJECTED = pytest.StashKey[list[tuple[str, str, str]]]()
+
+
+ALL_FAULTS = "--all-faults"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        ALL_FAULTS,
+        action="store_true",
+        help="break every request of a push in every way, and push for both architectures",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -86,3 +99,27 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> support.Builds:
 def repository(request: pytest.FixtureRequest) -> str:
     """Give a repository that nobody else uses."""
     return f"letta/{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def docker_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give each test a docker configuration of its own, empty at first."""
+    directory = tmp_path / "docker"
+    directory.mkdir()
+    monkeypatch.setenv("DOCKER_CONFIG", str(directory))
+    return directory / "config.json"
+
+
+@pytest.fixture(scope="session")
+def certificate(registry_image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return secure_registry.make_certificate(registry_image, tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture(scope="session")
+def secure(
+    registry_image: str, certificate: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[secure_registry.Secure]:
+    """Run a registry with TLS and passwords."""
+    directory = tmp_path_factory.mktemp("htpasswd")
+    with secure_registry.running(registry_image, certificate, directory) as one:
+        yield one

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from letta_stack.errors import InterruptedByUser, LettaStackError
+from invoke.collection import Collection
+from invoke.context import Context  # noqa: TC002 - Invoke looks at it
+from invoke.program import Program
+
+from letta_stack.cli.task import task
 from tests.release import support
 
 
-def main() -> int:
-    """Behave as tasks.py does."""
-    host, repository, version, layout = sys.argv[1:]
-    try:
-        support.push(host, repository, version, Path(layout))
-    except LettaStackError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("error: interrupted; run the same command again to go on", file=sys.stderr)
-        return InterruptedByUser.exit_code
-    return 0
+@task
+def push(_: Context, host: str, repository: str, version: str, layout: str) -> None:
+    """Push as `inv build --push` does after its build."""
+    support.push(host, repository, version, Path(layout))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    Program(namespace=Collection(push)).run()

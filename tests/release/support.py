@@ -162,11 +162,14 @@ def publisher(
     say: Callable[[str], None] = print,
     policy: RetryPolicy = QUICK,
     ca: Path | None = None,
+    plain_http: Sequence[str] = (),
     wanted: Wanted | None = None,
 ) -> Publisher:
     """Return what ``inv build --push`` makes of its flags."""
     targets = reference.parse_targets([hosts] if isinstance(hosts, str) else hosts, [repository])
-    return Publisher(wanted or wanted_of(version), targets, say, ca=ca, policy=policy)
+    return Publisher(
+        wanted or wanted_of(version), targets, say, ca=ca, plain_http=plain_http, policy=policy
+    )
 
 
 def push(
@@ -178,10 +181,20 @@ def push(
     say: Callable[[str], None] = print,
     policy: RetryPolicy = QUICK,
     ca: Path | None = None,
+    plain_http: Sequence[str] = (),
     wanted: Wanted | None = None,
 ) -> str:
     """Push a layout as ``inv build --push`` does after its build; return the digest."""
-    one = publisher(hosts, repository, version, say=say, policy=policy, ca=ca, wanted=wanted)
+    one = publisher(
+        hosts,
+        repository,
+        version,
+        say=say,
+        policy=policy,
+        ca=ca,
+        plain_http=plain_http,
+        wanted=wanted,
+    )
     return one.push(lambda path: copy(layout, path), needed_bytes=layout.stat().st_size)
 
 

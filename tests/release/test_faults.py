@@ -20,14 +20,17 @@ from letta_stack.errors import (
     TagTaken,
 )
 from tests.release import support
+from tests.release.conftest import ALL_FAULTS
 from tests.release.fault_proxy import Fault, FaultProxy, Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.release.conftest import FaultLog
     from tests.release.support import Builds
+
+    Chosen = Callable[..., list[tuple[int, Seen]]]
 
 OLD, NEW = "0.16.7", "0.16.8"
 FLOATING = ("0.16", "latest")
@@ -45,6 +48,24 @@ def proxy(registry: str) -> Iterator[FaultProxy]:
 
 def fresh() -> str:
     return f"letta/{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def chosen(pytestconfig: pytest.Config) -> Chosen:
+    """Choose the requests to break: all with --all-faults, else a sample that is the same in each run.
+
+    The sample has the first request of each kind; ``share`` leaves every third of those, and ``turn`` says which.
+    """
+
+    def choose(seen: list[Seen], *, share: int = 1, turn: int = 0) -> list[tuple[int, Seen]]:
+        if pytestconfig.getoption(ALL_FAULTS, default=False):
+            return list(enumerate(seen))
+        first: dict[str, tuple[int, Seen]] = {}
+        for number, request in enumerate(seen):
+            first.setdefault(request.kind, (number, request))
+        return list(first.values())[turn % share :: share]
+
+    return choose
 
 
 def requests_of_a_push(proxy: FaultProxy, layout: Path, before: Path | None = None) -> list[Seen]:
@@ -75,13 +96,21 @@ def check_no_half_release(registry: str, repository: str, *, old: str, new: str)
 
 @pytest.mark.parametrize("fault", PASSING, ids=lambda fault: fault.name.lower())
 def test_a_push_survives_one_fault_at_any_request(
-    fault: Fault, proxy: FaultProxy, registry: str, builds: Builds, fault_log: FaultLog
+    fault: Fault,
+    proxy: FaultProxy,
+    builds: Builds,
+    fault_log: FaultLog,
+    chosen: Chosen,
 ) -> None:
     layout = builds.path(NEW)
     policy = HANGING if fault is Fault.HANG else support.QUICK
-    for number, request in enumerate(requests_of_a_push(proxy, layout)):
-        if fault is Fault.TRUNCATE_REQUEST and request.sent < 2:
-            continue
+    seen = requests_of_a_push(proxy, layout)
+    if fault is Fault.TRUNCATE_REQUEST:
+        broken = [one for one in chosen(seen) if one[1].sent > 1]
+    else:
+        broken = chosen(seen, share=3, turn=list(Fault).index(fault))
+    assert broken
+    for number, request in broken:
         repository = fresh()
         proxy.reset((number, fault))
 
@@ -90,23 +119,25 @@ def test_a_push_survives_one_fault_at_any_request(
         )
 
         proxy.resume.set()
-        assert support.tags_of(registry, repository) == dict.fromkeys((NEW, *FLOATING), digest)
-        assert not support.defects(registry, repository)
+        assert support.tags_of(proxy.upstream, repository) == dict.fromkeys(
+            (NEW, *FLOATING), digest
+        )
+        assert not support.defects(proxy.upstream, repository)
         fault_log.add(fault, request, "the push succeeded by itself")
 
 
 def test_a_registry_that_dies_at_any_request_has_no_half_release_and_the_push_completes_later(
-    proxy: FaultProxy, registry: str, builds: Builds, fault_log: FaultLog
+    proxy: FaultProxy, registry: str, builds: Builds, fault_log: FaultLog, chosen: Chosen
 ) -> None:
     old_layout, layout = builds.path(OLD), builds.path(NEW)
-    impatient = replace(support.QUICK, attempts=2)
-    for number, request in enumerate(requests_of_a_push(proxy, layout, old_layout)):
+    once_more = replace(support.QUICK, attempts=2)
+    for number, request in chosen(requests_of_a_push(proxy, layout, old_layout)):
         repository = fresh()
         old = quiet_push(registry, repository, OLD, old_layout)
         proxy.reset((number, Fault.DEAD))
 
         with pytest.raises(RegistryUnreachable, match="run the same push again"):
-            support.push(proxy.host, repository, NEW, layout, say=lambda _: None, policy=impatient)
+            support.push(proxy.host, repository, NEW, layout, say=lambda _: None, policy=once_more)
 
         new = support.digest_of(layout)
         check_no_half_release(registry, repository, old=old, new=new)
@@ -122,18 +153,32 @@ def test_a_registry_that_dies_at_any_request_has_no_half_release_and_the_push_co
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_ctrl_c_at_any_write_says_what_is_left_and_leaves_nothing_half(
-    method: str, proxy: FaultProxy, registry: str, builds: Builds, fault_log: FaultLog
+    method: str,
+    proxy: FaultProxy,
+    builds: Builds,
+    fault_log: FaultLog,
+    chosen: Chosen,
 ) -> None:
     old_layout, layout = builds.path(OLD), builds.path(NEW)
     new = support.digest_of(layout)
-    for number, request in enumerate(requests_of_a_push(proxy, layout, old_layout)):
+    seen = requests_of_a_push(proxy, layout, old_layout)
+    for number, request in chosen(seen):
         if request.method != method:
             continue
         repository = fresh()
-        old = quiet_push(registry, repository, OLD, old_layout)
+        old = quiet_push(proxy.upstream, repository, OLD, old_layout)
         proxy.reset((number, Fault.HOLD))
         driver = subprocess.Popen(
-            [sys.executable, "-m", "tests.release.driver", proxy.host, repository, NEW, layout],
+            [
+                sys.executable,
+                "-m",
+                "tests.release.driver",
+                "push",
+                proxy.host,
+                repository,
+                NEW,
+                layout,
+            ],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.DEVNULL,
@@ -149,11 +194,11 @@ def test_ctrl_c_at_any_write_says_what_is_left_and_leaves_nothing_half(
         assert driver.returncode == InterruptedByUser.exit_code
         assert errors.count("\n") == 1
         assert "run the same command again" in errors
-        check_no_half_release(registry, repository, old=old, new=new)
+        check_no_half_release(proxy.upstream, repository, old=old, new=new)
         proxy.reset()
         assert quiet_push(proxy.host, repository, NEW, layout) == new
         expected = {OLD: old, **dict.fromkeys((NEW, *FLOATING), new)}
-        assert support.tags_of(registry, repository) == expected
+        assert support.tags_of(proxy.upstream, repository) == expected
         fault_log.add(
             Fault.HOLD, request, "exit code 130, nothing was half, a second push completed it"
         )

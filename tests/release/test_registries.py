@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import json
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
 
-from letta_stack.base import process
 from letta_stack.errors import (
     LettaStackError,
     OlderThanLatest,
@@ -30,79 +27,18 @@ from letta_stack.release.publisher import send
 from letta_stack.release.tags import Channel
 from tests.release import support, tiny
 from tests.release.fault_proxy import FaultProxy
+from tests.release.secure import PASSWORD, USER, Secure, log_in
 from tests.release.token_server import TokenServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from letta_stack.release.plan import Wanted
     from tests.release.support import Builds
 
-USER, PASSWORD = "letta", "not-a-secret"
-HTPASSWD = f"{USER}:$2b$05$R4fU1XMqSiY48tdknWIhIueiyvn61uQqXAx/6JwDioo4hXyky8sUW\n"
 VERSION = "0.16.8"
 
-
-@dataclass(frozen=True)
-class Secure:
-    """A registry with TLS and passwords, and the CA that its clients need."""
-
-    host: str
-    ca: Path
-
-
-@pytest.fixture(autouse=True)
-def docker_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give each test a docker configuration of its own, empty at first."""
-    directory = tmp_path / "docker"
-    directory.mkdir()
-    monkeypatch.setenv("DOCKER_CONFIG", str(directory))
-    return directory / "config.json"
-
-
-def log_in(config: Path, host: str, password: str = PASSWORD) -> None:
-    """Store credentials as `docker login` does."""
-    auth = base64.b64encode(f"{USER}:{password}".encode()).decode()
-    config.write_text(json.dumps({"auths": {host: {"auth": auth}}}), encoding="utf-8")
-
-
-@pytest.fixture(scope="session")
-def certificate(registry_image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a certificate for the loopback address that nobody's trust store knows."""
-    directory = tmp_path_factory.mktemp("certificate")
-    process.run(
-        [
-            *("docker", "run", "--rm", f"--volume={directory}:/out", "--entrypoint=openssl"),
-            *(registry_image, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-keyout", "/out/key.pem", "-out", "/out/cert.pem", "-subj", "/CN=test-registry"),
-            *("-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=CA:TRUE"),
-        ]
-    )
-    return directory / "cert.pem"
-
-
-@pytest.fixture(scope="session")
-def secure(
-    registry_image: str, certificate: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Secure]:
-    """Run a registry with TLS and passwords."""
-    directory = tmp_path_factory.mktemp("htpasswd")
-    (directory / "htpasswd").write_text(HTPASSWD, encoding="utf-8")
-    with support.registry_container(
-        registry_image,
-        f"--volume={certificate.parent}:/certificate:ro",
-        f"--volume={directory}:/auth:ro",
-        environment={
-            "REGISTRY_HTTP_TLS_CERTIFICATE": "/certificate/cert.pem",
-            "REGISTRY_HTTP_TLS_KEY": "/certificate/key.pem",
-            "REGISTRY_AUTH": "htpasswd",
-            "REGISTRY_AUTH_HTPASSWD_REALM": "test",
-            "REGISTRY_AUTH_HTPASSWD_PATH": "/auth/htpasswd",
-        },
-        ca=certificate,
-    ) as host:
-        yield Secure(host, certificate)
+pytestmark = pytest.mark.usefixtures("docker_config")
 
 
 def test_tls_and_a_stored_password(

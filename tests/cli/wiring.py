@@ -82,11 +82,14 @@ PUSH_PLATFORM = Wire(
     "linux/arm64",
     ("linux/arm64",),
 )
+PUBLIC = Wire("--public", "project.variables", {}, None, {"LETTA_STACK_BIND": "0.0.0.0"})
 NO_CACHE = switch("--no-cache", "request.no_cache")
 DRY_RUN = switch("--dry-run", "dry_run")
 # A topology of that name, whether the catalogue has it or not.
 PROD = {"letta_stack.topology.project:find": replace(TOPOLOGIES["dev"], name="prod")}
 CERTS_PROJECT = text("--project", "directory.name", "letta-stack-prod", "mine")
+PROD_ENV = Wire("--env", "project.topology.name", "prod", "dev", "dev")
+PROD_PROJECT = text("--project", "project.name", "letta-stack-prod", "mine")
 TARGET = (
     Wire("--registry", "options.registries", [], "ghcr.io", ["ghcr.io"]),
     Wire("--repository", "options.repositories", [], "me/letta", ["me/letta"]),
@@ -105,7 +108,7 @@ RELEASE = (
     switch("--allow-dirty", "options.allow_dirty"),
 )
 LIFECYCLE = "letta_stack.topology.lifecycle:"
-RELEASES = "letta_stack.release."
+PUSH = "letta_stack.release.push:"
 
 TABLE = (
     Wiring("engine", "letta_stack.engine.install:ensure", (switch("--check", "check"),)),
@@ -121,7 +124,7 @@ TABLE = (
     ),
     Wiring(
         "build",
-        f"{RELEASES}push:push",
+        f"{PUSH}push",
         (
             *REQUEST_SOURCES,
             PUSH_PLATFORM,
@@ -134,7 +137,7 @@ TABLE = (
     ),
     Wiring(
         "build",
-        f"{RELEASES}reproducible:check_commit",
+        "letta_stack.release.reproducible:check_commit",
         (
             *REQUEST_SOURCES,
             PUSH_PLATFORM,
@@ -146,7 +149,7 @@ TABLE = (
     ),
     Wiring(
         "promote",
-        f"{RELEASES}promote:promote",
+        "letta_stack.release.promote:promote",
         (
             *(one for one in REQUEST_SOURCES if one.flag in {"--ca", "--letta-source"}),
             PUSH_PLATFORM,
@@ -159,7 +162,7 @@ TABLE = (
     ),
     Wiring(
         "tags",
-        f"{RELEASES}push:show_tags",
+        f"{PUSH}show_tags",
         (
             *TARGET,
             *NAMING,
@@ -192,7 +195,13 @@ TABLE = (
         answer=["one", "two"],
         fixed={"stdout": "one\ntwo\n"},
     ),
-    Wiring("up", f"{LIFECYCLE}up", (ENV, PROJECT, PORT, *SOURCES)),
+    Wiring("up", f"{LIFECYCLE}up", (ENV, PROJECT, PORT, *SOURCES, PUBLIC)),
+    Wiring(
+        "up",
+        f"{LIFECYCLE}up",
+        (Wire("--replicas", "project.replicas", 1, "3", 3),),
+        base=("--env", "prod"),
+    ),
     Wiring(
         "down",
         f"{LIFECYCLE}down",
@@ -240,6 +249,16 @@ TABLE = (
         fixed={"stdout": "", "stderr": "http://a/ answered after 0.50 s\n"},
     ),
     Wiring(
+        "lint",
+        "letta_stack.topology.models:models",
+        (
+            Wire("--env", "envs", [], "dev", ["dev"]),
+            Wire("--file", "files", [], "x.yaml", ["x.yaml"]),
+        ),
+        answer=[],
+        fixed={"code": 0},
+    ),
+    Wiring(
         "certs.make",
         "letta_stack.certs.make:make",
         (
@@ -268,5 +287,18 @@ TABLE = (
         (Wire("--soon", "soon", 21, "7", 7),),
         also=PROD | {"letta_stack.certs.check:findings": []},
         fixed={"findings": []},
+    ),
+    Wiring("secrets.list", "letta_stack.topology.secret_files:show_all", (PROD_ENV, PROD_PROJECT)),
+    Wiring(
+        "secrets.show",
+        "letta_stack.topology.secret_files:show",
+        (PROD_ENV, PROD_PROJECT, text("--name", "name", "server-password", "redis-password")),
+        base=("server-password",),
+    ),
+    Wiring(
+        "secrets.rotate",
+        "letta_stack.topology.rotation:rotate",
+        (PROD_ENV, PROD_PROJECT, text("--name", "name", "server-password", "redis-password")),
+        base=("server-password",),
     ),
 )

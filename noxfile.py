@@ -122,17 +122,20 @@ def lint(session: nox.Session) -> None:
     session.run("yamllint", "--strict", ".")
     compose_files = tracked("compose/*.yaml", "*compose.yaml")
     session.run("check-jsonschema", "--builtin-schema=vendor.compose-spec", *compose_files)
-    workflows = tracked(".github/workflows/*.yml")
+    workflows, actions = tracked(".github/workflows/*.yml"), tracked(".github/actions/*.yml")
     session.run("check-jsonschema", "--builtin-schema=vendor.github-workflows", *workflows)
-    session.run("zizmor", "--offline", "--quiet", *workflows)
+    session.run("check-jsonschema", "--builtin-schema=vendor.github-actions", *actions)
+    session.run("zizmor", "--offline", "--quiet", *workflows, *actions)
 
 
 @nox.session(tags=["fast"])
 def unit(session: nox.Session) -> None:
-    """Test the logic and the tasks, without containers. Arguments go to pytest."""
+    """Test the logic and the tasks, without containers; measure the coverage. Arguments go to pytest."""
     install(session, "test")
     session.run("inv", "pins", "--check")
-    session.run("pytest", *selected(session, "tests/unit", "tests/cli"))
+    session.run("coverage", "run", "-m", "pytest", *selected(session, "tests/unit", "tests/cli"))
+    if not session.posargs:  # a part of the tests covers a part
+        session.run("coverage", "report")
 
 
 @nox.session(python=OTHER_PYTHONS)

@@ -17,7 +17,7 @@ from letta_stack.errors import (
     NotRunning,
     WaitTimedOut,
 )
-from letta_stack.topology import preflight, report
+from letta_stack.topology import exports, preflight, report
 from letta_stack.topology.catalogue import HEALTH_PATH, SERVER
 from letta_stack.topology.runners.protocol import published, summarise
 
@@ -49,7 +49,7 @@ def _up(project: Project, sources: Sources) -> None:
     preflight.dotenv()
     config = project.runner.config()
     ports = published(config)
-    preflight.ports(ports, project.name)
+    preflight.ports(ports, project.name, project.port_flags)
     disk.check(running_engine, build=False)
 
     image = config["services"][SERVER]["image"] if project.topology.has_server else ""
@@ -65,6 +65,8 @@ def _up(project: Project, sources: Sources) -> None:
         server = next(state for state in project.runner.states() if state.service == SERVER)
         environment = config["services"][SERVER]["environment"]
         console.result(report.success(project, address, server.container, environment))
+    else:
+        console.result(report.data_services(project, exports.lines(project)))
 
 
 def answer(project: Project, address: Published) -> None:

@@ -8,6 +8,7 @@ import yaml
 from letta_stack.base.paths import ROOT
 from letta_stack.pins.file import Pins
 from letta_stack.topology.catalogue import SERVER
+from letta_stack.topology.project import port_flags
 
 if TYPE_CHECKING:
     from letta_stack.topology.model import Topology
@@ -22,25 +23,41 @@ def test_a_topology_has_the_services_that_its_entry_says(
     assert set(topology.names) == set(render(topology.name)["services"])
 
 
-def test_only_the_named_service_is_published_and_only_on_this_machine(
+def test_only_what_has_a_flag_is_published_and_only_on_this_machine(
     topology: Topology, render: Render
 ) -> None:
+    flags = port_flags(topology)
+    variables = {one.variable: str(9000 + number) for number, one in enumerate(flags)}
     ports = {
         name: [(port["host_ip"], port["published"]) for port in service["ports"]]
-        for name, service in render(topology.name)["services"].items()
+        for name, service in render(topology.name, **variables)["services"].items()
         if service.get("ports")
     }
 
-    assert ports == {topology.published: [("127.0.0.1", "8283")]}
+    assert ports == {one.service: [("127.0.0.1", variables[one.variable])] for one in flags}
+
+
+def test_the_api_is_at_the_same_port_in_every_topology(served: Topology, render: Render) -> None:
+    (port,) = render(served.name)["services"][served.published]["ports"]
+
+    assert port["published"] == "8283"
+
+
+def test_services_publishes_at_the_ports_where_clients_look(render: Render) -> None:
+    services = render("services")["services"]
+
+    published = {name: service["ports"][0]["published"] for name, service in services.items()}
+    assert published == {"letta-db": "5432", "letta-redis": "6379"}
+    for service in services.values():
+        assert service["healthcheck"]["interval"] == "1s"
+        assert service["healthcheck"]["timeout"] == "3s"
 
 
 def test_port_and_address_can_be_chosen_without_editing_files(
-    topology: Topology, render: Render
+    served: Topology, render: Render
 ) -> None:
-    services = render(topology.name, LETTA_STACK_PORT="9000", LETTA_STACK_BIND="10.0.0.5")[
-        "services"
-    ]
-    (port,) = services[topology.published]["ports"]
+    services = render(served.name, LETTA_STACK_PORT="9000", LETTA_STACK_BIND="10.0.0.5")["services"]
+    (port,) = services[served.published]["ports"]
 
     assert (port["host_ip"], port["published"]) == ("10.0.0.5", "9000")
 
@@ -48,7 +65,8 @@ def test_port_and_address_can_be_chosen_without_editing_files(
 def test_every_image_comes_from_the_pins(topology: Topology, render: Render) -> None:
     images = {name: service["image"] for name, service in render(topology.name)["services"].items()}
 
-    assert images.pop(SERVER) == f"letta-stack/letta:{PINS['LETTA_VERSION']}"
+    if topology.has_server:
+        assert images.pop(SERVER) == f"letta-stack/letta:{PINS['LETTA_VERSION']}"
     assert sorted(images.values()) == sorted(PINS[key] for key in topology.images)
 
 
@@ -69,26 +87,24 @@ def test_every_service_bounds_its_log_and_gains_no_privileges(
 
 
 def test_the_server_keeps_its_data_and_time_to_finish_its_requests(
-    topology: Topology, render: Render
+    served: Topology, render: Render
 ) -> None:
-    services = render(topology.name)["services"]
+    services = render(served.name)["services"]
     server = services[SERVER]
 
     assert [volume["target"] for volume in server["volumes"]] == ["/var/lib/letta"]
     assert server["stop_grace_period"] == "10m0s"
-    assert services[topology.published]["stop_grace_period"] == server["stop_grace_period"]
+    assert services[served.published]["stop_grace_period"] == server["stop_grace_period"]
 
 
-def test_a_provider_key_of_the_shell_reaches_the_server(topology: Topology, render: Render) -> None:
-    environment = render(topology.name, OPENAI_API_KEY="sk-shell")["services"][SERVER][
-        "environment"
-    ]
+def test_a_provider_key_of_the_shell_reaches_the_server(served: Topology, render: Render) -> None:
+    environment = render(served.name, OPENAI_API_KEY="sk-shell")["services"][SERVER]["environment"]
 
     assert environment["OPENAI_API_KEY"] == "sk-shell"
 
 
-def test_a_provider_key_that_nobody_set_stays_unset(topology: Topology, render: Render) -> None:
-    environment = render(topology.name)["services"][SERVER]["environment"]
+def test_a_provider_key_that_nobody_set_stays_unset(served: Topology, render: Render) -> None:
+    environment = render(served.name)["services"][SERVER]["environment"]
 
     assert environment["OPENAI_API_KEY"] is None
 

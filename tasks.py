@@ -19,6 +19,7 @@ ns = Collection(
     topology.restart,
     topology.execute,
     topology.config,
+    topology.exports,
     wait.wait,
     build.version,
     pins.pins,

@@ -14,6 +14,8 @@ from letta_stack.errors import BadValue, InterruptedByUser, LettaStackError
 ENV = "topology, see README (default: single)"
 PROJECT = "compose project, to run a second stack beside the first"
 PORT = "port of the API on this machine (default: 8283)"
+PG_PORT = "port of PostgreSQL on this machine, for --env services (default: 5432)"
+REDIS_PORT = "port of Redis on this machine, for --env services (default: 6379)"
 IMAGES = "where third-party images come from: hub, debian or auto"
 OTELCOL = "where the collector comes from: release, build or auto"
 LETTA_SOURCE = "directory with the Letta source, instead of the pinned release"

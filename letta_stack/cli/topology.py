@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from letta_stack.cli.task import CA, ENV, IMAGES, LETTA_SOURCE, OTELCOL, PORT, PROJECT, leave, task
+from letta_stack.cli.task import (
+    CA,
+    ENV,
+    IMAGES,
+    LETTA_SOURCE,
+    OTELCOL,
+    PG_PORT,
+    PORT,
+    PROJECT,
+    REDIS_PORT,
+    leave,
+    task,
+)
 
 
 @task(
@@ -12,6 +24,8 @@ from letta_stack.cli.task import CA, ENV, IMAGES, LETTA_SOURCE, OTELCOL, PORT, P
         "env": ENV,
         "project": PROJECT,
         "port": PORT,
+        "pg_port": PG_PORT,
+        "redis_port": REDIS_PORT,
         "images": IMAGES,
         "otelcol": OTELCOL,
         "letta_source": LETTA_SOURCE,
@@ -25,6 +39,8 @@ def up(
     env: str = "single",
     project: str = "",
     port: str = "",
+    pg_port: str = "",
+    redis_port: str = "",
     images: str = "auto",
     otelcol: str = "auto",
     letta_source: str = "",
@@ -40,7 +56,8 @@ def up(
     sources = image_sources.Sources.of(
         images=images, otelcol=otelcol, letta_source=letta_source, ca=ca
     )
-    wanted = Project.of(env, project=project, port=port, replicas=replicas, public=public)
+    ports = {"port": port, "pg_port": pg_port, "redis_port": redis_port}
+    wanted = Project.of(env, project=project, replicas=replicas, public=public, **ports)
     lifecycle.up(wanted, sources)
 
 
@@ -128,3 +145,13 @@ def config(_: Context, env: str = "single", project: str = "", port: str = "") -
     from letta_stack.topology.project import Project
 
     leave(lifecycle.config(Project.of(env, project=project, port=port)))
+
+
+@task(name="env", help={"env": "topology (default: services)", "project": PROJECT})
+def exports(_: Context, env: str = "services", project: str = "") -> None:
+    """Show the variables that lead to the services, for eval."""
+    from letta_stack.base import console
+    from letta_stack.topology import exports as topology_exports
+    from letta_stack.topology.project import Project
+
+    console.result(topology_exports.lines(Project.of(env, project=project)))

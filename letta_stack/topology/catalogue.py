@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from letta_stack.errors import BadValue
-from letta_stack.topology.model import Service, Topology
+from letta_stack.topology.model import PortFlag, Service, Topology
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,6 +54,16 @@ TOPOLOGIES = catalogue(
             ),
             published=GATEWAY.name,
             secrets=True,
+        ),
+        Topology(
+            name="services",
+            summary="only PostgreSQL with pgvector and Redis, for a server or tests on this machine",
+            entry="compose/services.yaml",
+            services=(DATABASE, REDIS),
+            extra_ports=(
+                PortFlag("--pg-port", "LETTA_STACK_PG_PORT", DATABASE.name),
+                PortFlag("--redis-port", "LETTA_STACK_REDIS_PORT", REDIS.name),
+            ),
         ),
     ]
 )

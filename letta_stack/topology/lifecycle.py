@@ -18,7 +18,7 @@ from letta_stack.errors import (
     WaitTimedOut,
 )
 from letta_stack.policy.lint import refuse_published_data
-from letta_stack.topology import capacity, dotenv, preflight, report, secret_files
+from letta_stack.topology import capacity, dotenv, exports, preflight, report, secret_files
 from letta_stack.topology.catalogue import HEALTH_PATH, SERVER
 from letta_stack.topology.runners.protocol import published, summarise
 
@@ -55,7 +55,7 @@ def _up(project: Project, sources: Sources) -> None:
     capacity.check(config, project.expected, running_engine)
     ports = published(config)
     refuse_published_data(project.topology.name, config)
-    preflight.ports(ports, project.name)
+    preflight.ports(ports, project.name, project.port_flags)
     disk.check(running_engine, build=False)
     if project.topology.secrets:
         project = project.with_variables(secret_files.prepare(project))
@@ -77,6 +77,8 @@ def _up(project: Project, sources: Sources) -> None:
         server = next(state for state in project.runner.states() if state.service == SERVER)
         environment = config["services"][SERVER]["environment"]
         console.result(report.success(project, address, server.container, environment))
+    else:
+        console.result(report.data_services(project, exports.lines(project)))
 
 
 def answer(project: Project, address: Published) -> None:

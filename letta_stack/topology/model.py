@@ -16,6 +16,15 @@ class Service:
 
 
 @dataclass(frozen=True)
+class PortFlag:
+    """A flag of `inv up` that takes another port of this machine for a service."""
+
+    flag: str
+    variable: str  # where compose reads it
+    service: str
+
+
+@dataclass(frozen=True)
 class Topology:
     """One way to run the stack."""
 
@@ -24,6 +33,7 @@ class Topology:
     entry: str  # what the runner reads, relative to the checkout
     services: tuple[Service, ...]
     published: str = ""  # the service that answers on the API port; "" if none does
+    extra_ports: tuple[PortFlag, ...] = ()  # published beside the API, or in its place
     secrets: bool = (
         False  # whether its passwords are files that are generated before the first start
     )

@@ -53,23 +53,24 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def ports(wanted: list[Published], project: str) -> None:
-    """Raise for the first wanted port that something else than this project holds."""
+def ports(wanted: list[Published], project: str, flags: Mapping[str, str]) -> None:
+    """Raise for the first wanted port that something else than this project holds.
+
+    ``flags`` says by service which flag takes another port.
+    """
     for port in wanted:
+        instead = f"choose another port: {flags.get(port.service, '--port')} N"
         holders = containers_on(port.port)
         if any(holder_project == project for _, holder_project in holders):
             continue
         if holders:
             name, _ = holders[0]
             raise PortBusy(
-                f"port {port.port} is published by container {name}; stop it, or choose another "
-                "port: --port N"
+                f"port {port.port} is published by container {name}; stop it, or {instead}"
             )
         if is_busy(port):
             owner = owner_of(port.port)
-            raise PortBusy(
-                f"port {port.port} is in use by {owner}; stop it, or choose another port: --port N"
-            )
+            raise PortBusy(f"port {port.port} is in use by {owner}; stop it, or {instead}")
 
 
 def containers_on(port: int) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from letta_stack.errors import BadValue
 from letta_stack.topology.catalogue import PORT_VARIABLE, find
+from letta_stack.topology.model import PortFlag
 from letta_stack.topology.runners.compose import Compose
 from letta_stack.topology.runners.protocol import HIGHEST_PORT
 
@@ -40,15 +41,16 @@ class Project:
         port: str = "",
         replicas: str = "",
         public: bool = False,
+        **extra_ports: str,
     ) -> Project:
-        """Check what the user gave."""
+        """Check what the user gave; ``extra_ports`` are by the name of their flag: ``pg_port``."""
         topology = find(env)
         if project and not is_project_name(project):
             raise BadValue(
                 f"--project {project!r} is not a compose project name; use lower-case letters, "
                 "digits, - and _, beginning with a letter or digit"
             )
-        variables = {PORT_VARIABLE: check_port("--port", port)} if port else {}
+        variables = port_variables(topology, {"port": port, **extra_ports})
         count = check_replicas(topology, replicas) if replicas else 1
         if replicas:
             variables[REPLICAS_VARIABLE] = str(count)
@@ -72,9 +74,35 @@ class Project:
         return self.topology.expected(self.replicas)
 
     @property
+    def port_flags(self) -> dict[str, str]:
+        """The flag that takes another port for a service, by the service."""
+        return {one.service: one.flag for one in port_flags(self.topology)}
+
+    @property
     def runner(self) -> Runner:
         """What starts and stops its containers."""
         return Compose(self.name, self.topology.entry, self.variables)
+
+
+def port_flags(topology: Topology) -> tuple[PortFlag, ...]:
+    """Return the flags for every port that the topology publishes."""
+    api = PortFlag("--port", PORT_VARIABLE, topology.published)
+    return (*((api,) if topology.published else ()), *topology.extra_ports)
+
+
+def port_variables(topology: Topology, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that bring the chosen ports to compose; ``given`` is by the name of the flag."""
+    known = {one.flag: one for one in port_flags(topology)}
+    variables = {}
+    for name, text in given.items():
+        flag = f"--{name.replace('_', '-')}"
+        if text and flag not in known:
+            raise BadValue(
+                f"{flag}: {topology.name} publishes nothing there; it has {' and '.join(known)}"
+            )
+        if text:
+            variables[known[flag].variable] = check_port(flag, text)
+    return variables
 
 
 def check_port(name: str, text: str) -> str:

@@ -73,3 +73,15 @@ def success(
             f"  stop:     inv down {project.flags}   (keeps the data)",
         ]
     )
+
+
+def data_services(project: Project, exports: str) -> str:
+    """Say how programs on this machine find the services of a topology without a server."""
+    return "\n".join(
+        [
+            exports,
+            f'  in a shell: eval "$(inv env {project.flags})"',
+            f"  logs:       inv logs {project.flags}",
+            f"  stop:       inv down {project.flags}   (keeps the data)",
+        ]
+    )

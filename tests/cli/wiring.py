@@ -203,6 +203,25 @@ TABLE = (
         base=("--env", "prod"),
     ),
     Wiring(
+        "up",
+        f"{LIFECYCLE}up",
+        (
+            Wire("--pg-port", "project.variables.LETTA_STACK_PG_PORT", None, "5433", "5433"),
+            Wire("--redis-port", "project.variables.LETTA_STACK_REDIS_PORT", None, "6380", "6380"),
+        ),
+        base=("--env", "services"),
+    ),
+    Wiring(
+        "env",
+        "letta_stack.topology.exports:lines",
+        (
+            Wire("--env", "project.topology.name", "services", "dev", "dev"),
+            text("--project", "project.name", "letta-stack-services", "mine"),
+        ),
+        answer="export A=1",
+        fixed={"stdout": "export A=1\n"},
+    ),
+    Wiring(
         "down",
         f"{LIFECYCLE}down",
         (ENV, PROJECT, switch("--volumes", "volumes"), switch("--yes", "yes")),

@@ -48,6 +48,16 @@ def render() -> Callable[..., Rendered]:
     return render
 
 
+SERVED = {name: one for name, one in TOPOLOGIES.items() if one.has_server}
+
+
+@pytest.fixture(params=SERVED.values(), ids=list(SERVED))
+def served(request: pytest.FixtureRequest) -> Topology:
+    """A topology with a server."""
+    found: Topology = request.param
+    return found
+
+
 @pytest.fixture(params=TOPOLOGIES.values(), ids=list(TOPOLOGIES))
 def topology(request: pytest.FixtureRequest) -> Topology:
     found: Topology = request.param

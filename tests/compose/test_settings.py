@@ -31,21 +31,21 @@ def environment_of(model: dict[str, Any]) -> dict[str, str | None]:
     return found
 
 
-def settable(topology: Topology, render: Render) -> list[str]:
+def settable(served: Topology, render: Render) -> list[str]:
     """Return the variables that a topology leaves to the user; `dev` for instance has its own database."""
-    unset = environment_of(render(topology.name))
+    unset = environment_of(render(served.name))
     return [name for name in PASSED if unset[name] is None]
 
 
 def test_every_variable_of_the_list_arrives_from_dotenv_and_from_the_shell(
-    topology: Topology, render: Render, checkout: Path
+    served: Topology, render: Render, checkout: Path
 ) -> None:
-    names = settable(topology, render)
+    names = settable(served, render)
     (checkout / ".env").write_text("".join(f"{name}=file-{name}\n" for name in PASSED))
     shell = {name: f"shell-{name}" for name in names}
 
-    from_file = environment_of(render(topology.name))
-    from_shell = environment_of(render(topology.name, **shell))
+    from_file = environment_of(render(served.name))
+    from_shell = environment_of(render(served.name, **shell))
 
     assert len(names) > 40
     assert {name: from_file[name] for name in names} == {name: f"file-{name}" for name in names}
@@ -53,11 +53,11 @@ def test_every_variable_of_the_list_arrives_from_dotenv_and_from_the_shell(
 
 
 def test_any_other_setting_arrives_from_dotenv(
-    topology: Topology, render: Render, checkout: Path
+    served: Topology, render: Render, checkout: Path
 ) -> None:
     (checkout / ".env").write_text("LETTA_SOME_OTHER=1\n")
 
-    assert environment_of(render(topology.name))["LETTA_SOME_OTHER"] == "1"
+    assert environment_of(render(served.name))["LETTA_SOME_OTHER"] == "1"
 
 
 @pytest.mark.parametrize(
@@ -65,31 +65,29 @@ def test_any_other_setting_arrives_from_dotenv(
     [("'pa$word1'", "pa$word1"), ('"it\'s pa\\$word1"', "it's pa$word1"), ("#1", "#1")],
 )
 def test_a_value_arrives_whole(
-    written: str, value: str, topology: Topology, render: Render, checkout: Path
+    written: str, value: str, served: Topology, render: Render, checkout: Path
 ) -> None:
     (checkout / ".env").write_text(f"LETTA_SERVER_PASSWORD={written}\nOTHER={written}\n")
 
-    environment = environment_of(render(topology.name))
+    environment = environment_of(render(served.name))
 
     # `config` writes a dollar sign twice, so that its output could be read by compose again.
     assert environment["OTHER"] == value.replace("$", "$$")
-    assert environment["LETTA_SERVER_PASSWORD"] == (
-        "" if topology.secrets else environment["OTHER"]
-    )
+    assert environment["LETTA_SERVER_PASSWORD"] == ("" if served.secrets else environment["OTHER"])
 
 
 def test_the_port_inside_the_container_is_the_topologys(
-    topology: Topology, render: Render, checkout: Path
+    served: Topology, render: Render, checkout: Path
 ) -> None:
     (checkout / ".env").write_text("PORT=3000\nHOST=127.0.0.1\n")
 
-    environment = environment_of(render(topology.name))
+    environment = environment_of(render(served.name))
 
     assert (environment["HOST"], environment["PORT"]) == ("", "")
 
 
-def test_dotenv_is_read_without_being_named(topology: Topology, checkout: Path) -> None:
-    command = ["docker", "compose", "--file", topology.entry, "config", "--format", "json"]
+def test_dotenv_is_read_without_being_named(served: Topology, checkout: Path) -> None:
+    command = ["docker", "compose", "--file", served.entry, "config", "--format", "json"]
 
     def rendered() -> dict[str, Any]:
         model: dict[str, Any] = json.loads(process.capture(command, cwd=checkout))
@@ -101,8 +99,8 @@ def test_dotenv_is_read_without_being_named(topology: Topology, checkout: Path) 
     )
     model = rendered()
 
-    if not topology.secrets:
+    if not served.secrets:
         assert environment_of(without)["LETTA_SERVER_PASSWORD"] is None
         assert environment_of(model)["LETTA_SERVER_PASSWORD"] == "mine"
-    assert model["services"][topology.published]["ports"][0]["published"] == "9000"
+    assert model["services"][served.published]["ports"][0]["published"] == "9000"
     assert model["services"][SERVER]["deploy"]["resources"]["limits"]["memory"] == str(2**30)

@@ -10,6 +10,7 @@ from letta_stack.image import contract
 from letta_stack.pins.file import Pins
 from letta_stack.topology import preflight
 from letta_stack.topology.catalogue import SERVER
+from letta_stack.topology.project import port_flags
 from letta_stack.topology.runners.protocol import published
 
 if TYPE_CHECKING:
@@ -25,31 +26,47 @@ def test_a_topology_has_the_services_that_its_entry_says(
     assert set(topology.names) == set(render(topology.name)["services"])
 
 
-def test_only_the_named_service_is_published_and_only_on_this_machine(
+def test_only_what_has_a_flag_is_published_and_only_on_this_machine(
     topology: Topology, render: Render
 ) -> None:
+    flags = port_flags(topology)
+    variables = {one.variable: str(9000 + number) for number, one in enumerate(flags)}
     ports = {
         name: [(port["host_ip"], port["published"]) for port in service["ports"]]
-        for name, service in render(topology.name)["services"].items()
+        for name, service in render(topology.name, **variables)["services"].items()
         if service.get("ports")
     }
 
-    assert ports == {topology.published: [("127.0.0.1", "8283")]}
+    assert ports == {one.service: [("127.0.0.1", variables[one.variable])] for one in flags}
+
+
+def test_the_api_is_at_the_same_port_in_every_topology(served: Topology, render: Render) -> None:
+    (port,) = render(served.name)["services"][served.published]["ports"]
+
+    assert port["published"] == "8283"
+
+
+def test_services_publishes_at_the_ports_where_clients_look(render: Render) -> None:
+    services = render("services")["services"]
+
+    published = {name: service["ports"][0]["published"] for name, service in services.items()}
+    assert published == {"letta-db": "5432", "letta-redis": "6379"}
+    for service in services.values():
+        assert service["healthcheck"]["interval"] == "1s"
+        assert service["healthcheck"]["timeout"] == "3s"
 
 
 def test_port_and_address_can_be_chosen_without_editing_files(
-    topology: Topology, render: Render
+    served: Topology, render: Render
 ) -> None:
-    services = render(topology.name, LETTA_STACK_PORT="9000", LETTA_STACK_BIND="10.0.0.5")[
-        "services"
-    ]
-    (port,) = services[topology.published]["ports"]
+    services = render(served.name, LETTA_STACK_PORT="9000", LETTA_STACK_BIND="10.0.0.5")["services"]
+    (port,) = services[served.published]["ports"]
 
     assert (port["host_ip"], port["published"]) == ("10.0.0.5", "9000")
 
 
-def test_an_ipv6_address_needs_no_brackets(topology: Topology, render: Render) -> None:
-    model = render(topology.name, LETTA_STACK_BIND="::1")
+def test_an_ipv6_address_needs_no_brackets(served: Topology, render: Render) -> None:
+    model = render(served.name, LETTA_STACK_BIND="::1")
 
     assert [(one.address, one.port) for one in published(model)] == [("::1", 8283)]
 
@@ -79,35 +96,33 @@ def test_every_service_bounds_its_log_and_gains_no_privileges(
 
 
 def test_the_server_keeps_its_data_and_time_to_finish_its_requests(
-    topology: Topology, render: Render
+    served: Topology, render: Render
 ) -> None:
-    services = render(topology.name)["services"]
+    services = render(served.name)["services"]
     server = services[SERVER]
 
-    if topology.secrets:  # its database's volume is another service's
+    if served.secrets:  # its database's volume is another service's
         assert "volumes" not in server
     else:
         assert [volume["target"] for volume in server["volumes"]] == [contract.VOLUME]
     assert server["stop_grace_period"] == "10m0s"
-    assert services[topology.published]["stop_grace_period"] == server["stop_grace_period"]
+    assert services[served.published]["stop_grace_period"] == server["stop_grace_period"]
 
 
-def test_a_provider_key_of_the_shell_reaches_the_server(topology: Topology, render: Render) -> None:
-    environment = render(topology.name, OPENAI_API_KEY="sk-shell")["services"][SERVER][
-        "environment"
-    ]
+def test_a_provider_key_of_the_shell_reaches_the_server(served: Topology, render: Render) -> None:
+    environment = render(served.name, OPENAI_API_KEY="sk-shell")["services"][SERVER]["environment"]
 
     assert environment["OPENAI_API_KEY"] == "sk-shell"
 
 
-def test_the_server_knows_this_machine_by_name(topology: Topology, render: Render) -> None:
-    hosts = render(topology.name)["services"][SERVER]["extra_hosts"]
+def test_the_server_knows_this_machine_by_name(served: Topology, render: Render) -> None:
+    hosts = render(served.name)["services"][SERVER]["extra_hosts"]
 
     assert hosts == [f"{preflight.HOST_NAME}=host-gateway"]
 
 
-def test_a_provider_key_that_nobody_set_stays_unset(topology: Topology, render: Render) -> None:
-    environment = render(topology.name)["services"][SERVER]["environment"]
+def test_a_provider_key_that_nobody_set_stays_unset(served: Topology, render: Render) -> None:
+    environment = render(served.name)["services"][SERVER]["environment"]
 
     assert environment["OPENAI_API_KEY"] is None
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 TEST_SECONDS = 180
 IMAGE_BY_ITSELF = "single"
 ARM64 = "linux/arm64"
+# Each is another topology with one difference: it runs what is its own (`only`) and what is marked `basic`.
+VARIANTS = {"services"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,7 +54,10 @@ def chosen(config: pytest.Config) -> Sequence[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "only(topology): what other topologies do not have")
+    config.addinivalue_line("markers", "only(*topologies): what other topologies do not have")
+    config.addinivalue_line(
+        "markers", "basic: runs also where a topology differs little from another"
+    )
     config.addinivalue_line("markers", "last: breaks or stops the running topology")
     config.addinivalue_line("markers", "arm64: runs the other architecture under emulation; slow")
 
@@ -83,7 +88,11 @@ def _wanted(item: pytest.Item) -> bool:
     topology = _topology(item)
     if topology is None:
         return IMAGE_BY_ITSELF in chosen(item.config)
-    only = [marker.args[0] for marker in item.iter_markers("only")]
+    only = {name for marker in item.iter_markers("only") for name in marker.args}
+    if "deployment" in getattr(item, "fixturenames", ()) and not TOPOLOGIES[topology].has_server:
+        return False
+    if topology in VARIANTS and item.get_closest_marker("basic") is None:
+        return topology in only
     return not only or topology in only
 
 
@@ -167,6 +176,24 @@ class Deployment(Server):
 def inv(*arguments: str, environment: Mapping[str, str] | None = None) -> None:
     """Run a task as an operator does."""
     process.run([sys.executable, "-m", "invoke", *arguments], env=environment, cwd=ROOT)
+
+
+@pytest.fixture(scope="session")
+def data_services(topology: str) -> Iterator[Project]:
+    """Bring a topology without a server up, and leave nothing of it behind."""
+    images.prepare([topology])
+    stack = Project.of(topology, project=f"{harness.RUN}-{topology}")
+    ports = {one.flag: harness.free_port() for one in stack.topology.extra_ports}
+    try:
+        inv("up", *arguments_of(stack), *(word for pair in ports.items() for word in pair))
+        yield stack
+    finally:
+        inv("down", *arguments_of(stack), "--volumes", "--yes")
+        assert harness.leftovers(stack.name) == []
+
+
+def arguments_of(stack: Project) -> Sequence[str]:
+    return ("--env", stack.topology.name, "--project", stack.name)
 
 
 @pytest.fixture(scope="session")

@@ -15,15 +15,17 @@ from letta_client import Letta
 from python_on_whales import docker
 from python_on_whales.exceptions import DockerException
 
+from letta_stack.base import process
 from letta_stack.base.paths import ROOT
 from letta_stack.base.wait import wait_until
-from letta_stack.image import contract
+from letta_stack.image import contract, third_party
 from letta_stack.image.contract import API_PORT, PASSWORD_FILE
-from letta_stack.image.server import image_name
+from letta_stack.image.server import BASES, Request, argv, image_name
 from letta_stack.topology.catalogue import HEALTH_PATH, SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from python_on_whales import Container
 
@@ -258,6 +260,16 @@ def network(name: str, **options: Any) -> Iterator[str]:
         yield created.name
     finally:
         docker.network.remove(name)
+
+
+def letta_source(destination: Path) -> Path:
+    """Write the source of the Letta that the image was built from, verified by the build."""
+    request = Request(platforms=(third_party.native(),))
+    plan = third_party.choose(BASES, source="auto", platforms=request.platforms)
+    output = ["--target=letta-source", f"--output=type=local,dest={destination}"]
+    process.run(argv(request, plan.references, otelcol="release", labels={}, output=output))
+    destination.chmod(0o755)  # the builder makes it for its own user alone
+    return destination
 
 
 def leftovers(project: str) -> list[str]:

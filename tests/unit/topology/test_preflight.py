@@ -72,14 +72,21 @@ def test_a_busy_port_names_the_process_that_holds_it(
     monkeypatch.setattr(preflight, "containers_on", lambda _: [])
 
     with pytest.raises(PortBusy, match=rf"in use by .* \(pid {os.getpid()}\); .* --port"):
-        preflight.ports([on(listener)], "mine")
+        preflight.ports([on(listener)], "mine", {})
 
 
 def test_a_busy_port_names_the_container_that_publishes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "containers_on", lambda _: [("web-1", "other")])
 
     with pytest.raises(PortBusy, match="published by container web-1"):
-        preflight.ports([Published("letta-server", "", 8283)], "mine")
+        preflight.ports([Published("letta-server", "", 8283)], "mine", {})
+
+
+def test_a_busy_port_names_the_flag_that_takes_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "containers_on", lambda _: [("web-1", "other")])
+
+    with pytest.raises(PortBusy, match=r"--pg-port N$"):
+        preflight.ports([Published("letta-db", "", 5432)], "mine", {"letta-db": "--pg-port"})
 
 
 def test_a_port_that_this_very_stack_holds_is_not_busy(
@@ -87,7 +94,7 @@ def test_a_port_that_this_very_stack_holds_is_not_busy(
 ) -> None:
     monkeypatch.setattr(preflight, "containers_on", lambda _: [("mine-server-1", "mine")])
 
-    preflight.ports([on(listener)], "mine")
+    preflight.ports([on(listener)], "mine", {})
 
 
 def test_a_free_port_is_free(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +102,7 @@ def test_a_free_port_is_free(listener: socket.socket, monkeypatch: pytest.Monkey
     port = on(listener)
     listener.close()
 
-    preflight.ports([port], "mine")
+    preflight.ports([port], "mine", {})
 
 
 def test_only_listening_sockets_on_the_port_count() -> None:

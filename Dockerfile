@@ -149,6 +149,8 @@ redis 10003
 USERS
 rm -f /rootfs/etc/passwd- /rootfs/etc/group- /rootfs/etc/shadow- /rootfs/etc/gshadow-
 install -d -m 755 /rootfs/opt/letta /rootfs/var/lib/letta
+# A new volume takes its owner from here: `IMAGE collector` does not run as root.
+install -d -m 750 -o 10002 -g 10002 /rootfs/var/lib/letta/otel
 clamp-times /rootfs
 SH
 
@@ -346,7 +348,7 @@ SH
 # -- This project's own files -------------------------------------------------------------------------------------------
 
 FROM builder AS files
-COPY otel/*.yaml /rootfs/etc/otel/
+COPY otel/*.yaml otel/*.sql /rootfs/etc/otel/
 COPY rootfs /rootfs
 RUN chmod -R u=rwX,go=rX /rootfs && clamp-times /rootfs
 

@@ -1,4 +1,4 @@
-"""``python -m entrypoint prepare|bootstrap|migrate|serve``: one line and an exit code instead of a traceback."""
+"""``python -m entrypoint prepare|bootstrap|migrate|serve|collector``: one line and an exit code instead of a traceback."""
 
 from __future__ import annotations
 

@@ -18,13 +18,12 @@ from . import environment, paths
 from .errors import BadVolume, VolumeInUse
 from .log import log
 from .plan import (
-    LOOPBACK,
-    collector_environment,
     embedded_database,
     make_plan,
     server_environment,
 )
 from .secret_store import encryption_key, kept_or_new
+from .telemetry import LOOPBACK, collector_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,8 +84,8 @@ def _directories() -> None:
         (paths.SECRETS, _ROOT, _ROOT, 0o700),
         (paths.VOLUME / "postgres", _POSTGRES, _POSTGRES, 0o700),
         (paths.VOLUME / "redis", _REDIS, _REDIS, 0o700),
-        (paths.VOLUME / "otel", _OTELCOL, _OTELCOL, 0o750),
-        (paths.VOLUME / "otel" / "storage", _OTELCOL, _OTELCOL, 0o700),
+        (paths.COLLECTOR, _OTELCOL, _OTELCOL, 0o750),
+        (paths.COLLECTOR_STORAGE, _OTELCOL, _OTELCOL, 0o700),
         # The collector's group may enter: it reads the server's log file.
         (paths.HOME, _LETTA, _OTELCOL, 0o750),
         (paths.POSTGRES_SOCKETS, _POSTGRES, _POSTGRES, 0o755),
@@ -141,10 +140,12 @@ def _write_state(settings: Mapping[str, str], plan: Plan) -> None:
     # CLOCK_MONOTONIC is one clock for all processes.
     server["LETTA_STACK_STARTED"] = str(time.monotonic())
     _write(paths.SERVER_ENVIRONMENT, json.dumps(server), 0o600)
-    collector = collector_environment(settings) | {"LETTA_STACK_COLLECTOR": plan.collector or ""}
     _write(
         paths.COLLECTOR_ENVIRONMENT,
-        "".join(f"export {name}={shlex.quote(value)}\n" for name, value in collector.items()),
+        "".join(
+            f"export {name}={shlex.quote(value)}\n"
+            for name, value in collector_settings(settings).items()
+        ),
         0o600,
     )
     backends = {

@@ -17,7 +17,7 @@ import types
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
-from . import database, tracing
+from . import database, logs, tracing
 from .log import log
 
 if TYPE_CHECKING:
@@ -322,12 +322,13 @@ AFTER: dict[str, tuple[Patch, ...]] = {
     "anthropic._base_client": (close_no_client_from_its_finaliser,),
     "letta.config": (keep_uri_out_of_config_file,),
     "letta.monitoring.event_loop_watchdog": (stop_watchdog_at_once,),
-    "letta.log": (tracing.log_with_trace,),
+    "letta.log": (logs.log_with_trace,),
     "letta.otel.context": (tracing.count_by_identifiers_only,),
     "letta.otel.tracing": (
         trace_no_health_checks,
         tracing.join_the_callers_trace,
         tracing.trace_no_content,
+        logs.send_logs,
     ),
     "letta.server.db": (allow_sqlalchemy_tracing,),
     "letta.server.rest_api.app": (
@@ -339,6 +340,7 @@ AFTER: dict[str, tuple[Patch, ...]] = {
     "letta.services.helpers.tool_execution_helper": (hide_environment_from_pip,),
     "letta.services.tool_sandbox.base": (hide_environment_from_tools,),
     "openai._base_client": (close_no_client_from_its_finaliser,),
+    "opentelemetry.sdk.trace": (tracing.record_types_of_exceptions_only,),
     "typeguard": (check_no_types_at_run_time,),
 }
 

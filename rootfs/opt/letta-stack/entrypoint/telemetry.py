@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 CONTENT = "LETTA_STACK_TELEMETRY_CONTENT"
+SPANS = "LETTA_STACK_TELEMETRY_SPANS"
 NUMBERS = "LETTA_STACK_TELEMETRY_NUMBERS"
+LOGS = "LETTA_STACK_TELEMETRY_LOGS"
 QUEUE = "LETTA_STACK_TELEMETRY_QUEUE"
 PASSWORDLESS = "LETTA_STACK_CLICKHOUSE_PASSWORDLESS"
 OWN_ENDPOINT = "LETTA_OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -39,7 +41,7 @@ _VARIABLES = (
     *("CLICKHOUSE_ENDPOINT", "SIGNOZ_ENDPOINT"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
 )
-_SWITCHES = (CONTENT, NUMBERS, QUEUE, PASSWORDLESS)
+_SWITCHES = (CONTENT, SPANS, NUMBERS, QUEUE, PASSWORDLESS)
 
 
 def backend(settings: Mapping[str, str]) -> str:
@@ -167,6 +169,8 @@ def configuration(settings: Mapping[str, str], *, waiting: bool = False) -> list
         files.append("clickhouse-seed")
     if waiting:
         files.append("clickhouse-waiting")
+    if _choice(settings, SPANS, ("essential", "all")) == "all":
+        files.append("spans-all")
     if keeps_content(settings):
         files.append("content-keep")
     return files

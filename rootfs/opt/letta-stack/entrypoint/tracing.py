@@ -1,4 +1,4 @@
-"""What the server's telemetry says: patches like those in patches.py, for letta/otel and letta/log.py of 0.16.8."""
+"""What the server's telemetry says: patches like those in patches.py, for letta/otel of 0.16.8."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import asyncio
 import functools
 import importlib
 import inspect
-import linecache
-import logging
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -25,8 +23,6 @@ _HEADERS = {
     "x-organization-id": "organization.id",
     "x-agent-id": "agent.id",
 }
-_STATEMENT_LINES = 12
-_STATEMENT_LENGTH = 300
 
 
 def join_the_callers_trace(module: Any) -> None:
@@ -83,6 +79,11 @@ def trace_no_content(module: Any) -> None:
     # FastAPI evaluates the annotations of a dependency in its module.
     attributes.__annotations__["request"] = module.Request
     module._update_trace_attributes = attributes  # noqa: SLF001
+    # Arguments and results of tools, among others.
+    log_event = module.log_event
+    module.log_event = lambda name, _attributes=None, timestamp=None: log_event(
+        name, None, timestamp
+    )
     module.trace_method = functools.partial(_traced, module)
 
 
@@ -120,6 +121,35 @@ def _traced(module: Any, function: Callable[..., Any]) -> Callable[..., Any]:
     return asynchronous if inspect.iscoroutinefunction(function) else synchronous
 
 
+def record_types_of_exceptions_only(module: Any) -> None:
+    """Let a span say that and with which exception it failed, not the exception's text.
+
+    The SDK (opentelemetry/sdk/trace) records message and stack trace; the server's messages quote requests and answers.
+    """
+    if keeps_content(os.environ):
+        return
+    set_status = module.Span.set_status
+
+    def record_exception(
+        self: Any,
+        exception: BaseException,
+        attributes: Any = None,
+        timestamp: int | None = None,
+        escaped: bool = False,  # noqa: FBT001, FBT002 - the SDK's signature
+    ) -> None:
+        del attributes, escaped
+        self.add_event("exception", {"exception.type": type(exception).__qualname__}, timestamp)
+
+    @functools.wraps(set_status)
+    def set_status_without_text(self: Any, status: Any, description: str | None = None) -> None:
+        del description
+        code = getattr(status, "status_code", status)
+        set_status(self, module.Status(code))
+
+    module.Span.record_exception = record_exception
+    module.Span.set_status = set_status_without_text
+
+
 def count_by_identifiers_only(module: Any) -> None:
     """Take only identifiers for the attributes of metrics.
 
@@ -134,40 +164,6 @@ def count_by_identifiers_only(module: Any) -> None:
             original(key, value)
 
     module.add_ctx_attribute = add
-
-
-def log_with_trace(_: Any) -> None:
-    """Give every log record the trace that it belongs to, and the statement that made it.
-
-    letta/log.py writes the trace's number in decimal, as one vendor wants it and no span has it. The statement is the text of
-    the source: `f"Created agent {name}"` says what happened without saying to whom, and can leave where the message may
-    not.
-    """
-    trace = importlib.import_module("opentelemetry.trace")
-    original = logging.getLogRecordFactory()
-
-    def record(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        made = original(*args, **kwargs)
-        context = trace.get_current_span().get_span_context()
-        if context.is_valid:
-            made.trace_id = f"{context.trace_id:032x}"
-            made.span_id = f"{context.span_id:016x}"
-        made.statement = statement(made.pathname, made.lineno)
-        return made
-
-    # The server's JSON formatter writes every attribute that it does not know.
-    logging.setLogRecordFactory(record)
-
-
-@functools.lru_cache(maxsize=4096)
-def statement(path: str, line: int) -> str:
-    """Return the source of the call that begins in a line, in one line; "" if there is no source."""
-    text = ""
-    for number in range(line, line + _STATEMENT_LINES):
-        text = f"{text} {linecache.getline(path, number).strip()}".strip()
-        if text.count("(") <= text.count(")"):
-            break
-    return text[:_STATEMENT_LENGTH]
 
 
 def read_without_password(module: Any) -> None:

@@ -1,0 +1,68 @@
+"""A backend that takes OTLP over gRPC and wants an ingestion key, as SigNoz does. Runs with the server's own Python.
+
+`GET /` on port 9912 answers with all that arrived, as OTLP's JSON, one object per request.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import grpc
+from google.protobuf.json_format import MessageToDict
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+
+KEY = os.environ["INGESTION_KEY"]
+received: list[dict[str, Any]] = []
+
+
+def exporter(response: Any) -> Any:
+    """Return the one method of a service."""
+
+    def export(_self: Any, request: Any, context: grpc.ServicerContext) -> Any:
+        if dict(context.invocation_metadata()).get("signoz-ingestion-key") != KEY:
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "no such ingestion key")
+        received.append(MessageToDict(request))
+        return response()
+
+    return export
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Shows what arrived."""
+
+    def do_GET(self) -> None:
+        """Answer with everything."""
+        body = json.dumps(received).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def main() -> None:
+    """Serve both ports."""
+    server = grpc.server(ThreadPoolExecutor(4))
+    for module, name, response in (
+        (trace_service_pb2_grpc, "Trace", trace_service_pb2.ExportTraceServiceResponse),
+        (metrics_service_pb2_grpc, "Metrics", metrics_service_pb2.ExportMetricsServiceResponse),
+        (logs_service_pb2_grpc, "Logs", logs_service_pb2.ExportLogsServiceResponse),
+    ):
+        base = getattr(module, f"{name}ServiceServicer")
+        servicer = type(name, (base,), {"Export": exporter(response)})()
+        getattr(module, f"add_{name}ServiceServicer_to_server")(servicer, server)
+    server.add_insecure_port("0.0.0.0:4317")
+    server.start()
+    ThreadingHTTPServer(("", 9912), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -12,12 +12,14 @@ import pytest
 import requests
 from python_on_whales import docker
 
-from letta_stack.image import third_party
+from letta_stack.engine import inspect
+from letta_stack.image.sources import Sources
 from tests.smoke import harness, telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PIN = "CLICKHOUSE_IMAGE"
 WAITS = "ClickHouse cannot be used yet"
 
 
@@ -30,7 +32,8 @@ def network(image: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def clickhouse_image() -> str:
-    return third_party.ensure(["CLICKHOUSE_IMAGE"], source="auto", ca=None)["CLICKHOUSE_IMAGE"]
+    sources = Sources.of(images="auto", otelcol="auto", letta_source="", ca="")
+    return sources.prepare([PIN], inspect.require(), server="")[PIN]
 
 
 def test_nothing_is_lost_when_clickhouse_comes_late_goes_away_and_the_collector_is_killed(

@@ -5,18 +5,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import grpc
-from google.protobuf.json_format import MessageToDict
-from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
-from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
-
+grpc: Any = importlib.import_module("grpc")
+to_dict: Any = importlib.import_module("google.protobuf.json_format").MessageToDict
 KEY = os.environ["INGESTION_KEY"]
 received: list[dict[str, Any]] = []
 
@@ -24,10 +21,10 @@ received: list[dict[str, Any]] = []
 def exporter(response: Any) -> Any:
     """Return the one method of a service."""
 
-    def export(_self: Any, request: Any, context: grpc.ServicerContext) -> Any:
+    def export(_self: Any, request: Any, context: Any) -> Any:
         if dict(context.invocation_metadata()).get("signoz-ingestion-key") != KEY:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "no such ingestion key")
-        received.append(MessageToDict(request))
+        received.append(to_dict(request))
         return response()
 
     return export
@@ -51,14 +48,14 @@ class Handler(BaseHTTPRequestHandler):
 def main() -> None:
     """Serve both ports."""
     server = grpc.server(ThreadPoolExecutor(4))
-    for module, name, response in (
-        (trace_service_pb2_grpc, "Trace", trace_service_pb2.ExportTraceServiceResponse),
-        (metrics_service_pb2_grpc, "Metrics", metrics_service_pb2.ExportMetricsServiceResponse),
-        (logs_service_pb2_grpc, "Logs", logs_service_pb2.ExportLogsServiceResponse),
-    ):
-        base = getattr(module, f"{name}ServiceServicer")
-        servicer = type(name, (base,), {"Export": exporter(response)})()
-        getattr(module, f"add_{name}ServiceServicer_to_server")(servicer, server)
+    for name in ("Trace", "Metrics", "Logs"):
+        package = f"opentelemetry.proto.collector.{name.lower()}.v1.{name.lower()}_service_pb2"
+        module = importlib.import_module(f"{package}_grpc")
+        response = getattr(importlib.import_module(package), f"Export{name}ServiceResponse")
+        servicer = type(
+            name, (getattr(module, f"{name}ServiceServicer"),), {"Export": exporter(response)}
+        )
+        getattr(module, f"add_{name}ServiceServicer_to_server")(servicer(), server)
     server.add_insecure_port("0.0.0.0:4317")
     server.start()
     ThreadingHTTPServer(("", 9912), Handler).serve_forever()

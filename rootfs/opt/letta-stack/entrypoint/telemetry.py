@@ -31,6 +31,7 @@ _DEFAULTS = {
     "SIGNOZ_INGESTION_KEY": "",
     "LETTA_ENVIRONMENT": "",
     "LETTA_VERSION": "",
+    "OTEL_DIRECTORY": "/var/lib/letta/otel",
     "OTEL_LISTEN": LOOPBACK,
     "OTEL_LOG_FILES": "/var/lib/letta/home/.letta/logs/Letta.log",
     # Two thirds of the memory limiter's hard limit, so that the limiter rarely has to act.

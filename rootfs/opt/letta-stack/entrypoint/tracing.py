@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _IDENTIFIER = re.compile(r"[a-z][a-z_]*-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """What the server's own identifiers look like. A client may put any text where one is expected."""
+_SPAN = "letta_stack.span"
+"""Where a request carries the span of its own."""
 _HEADERS = {
     "user_id": "user.id",
     "x-organization-id": "organization.id",
@@ -38,6 +40,7 @@ def join_the_callers_trace(module: Any) -> None:
     @functools.wraps(original)
     async def middleware(request: Any, call_next: Any) -> Any:
         async def named(inner: Any) -> Any:
+            inner.scope[_SPAN] = module.trace.get_current_span()
             response = await call_next(inner)
             if inner.scope.get("route") is None:
                 module.trace.get_current_span().update_name(f"{inner.method} (no route)")
@@ -65,7 +68,8 @@ def trace_no_content(module: Any) -> None:
     async def attributes(request: module.Request) -> None:
         if not module._is_tracing_initialized:  # noqa: SLF001
             return
-        span = module.trace.get_current_span()
+        # Not the current one: that is a middleware's.
+        span = request.scope.get(_SPAN, module.trace.get_current_span())
         route = request.scope.get("route")
         if route is not None:
             span.update_name(f"{request.method} {route.path}")

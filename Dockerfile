@@ -88,10 +88,12 @@ SH
 
 FROM otelcol-sources AS otelcol-build
 ARG TARGETARCH
+# `inv otelcol.install` compiles for the operating system of the host.
+ARG OTELCOL_OS=linux
 RUN --mount=type=secret,id=ca \
     --mount=type=cache,id=go-mod,target=/root/.cache/go-mod \
     --mount=type=cache,id=go-build,target=/root/.cache/go-build \
-    GOARCH=$TARGETARCH with-ca go build -trimpath -ldflags='-s -w' -o /rootfs/usr/local/bin/otelcol-contrib . \
+    GOOS=$OTELCOL_OS GOARCH=$TARGETARCH with-ca go build -trimpath -ldflags='-s -w' -o /rootfs/usr/local/bin/otelcol-contrib . \
     && clamp-times /rootfs
 
 FROM otelcol-${OTELCOL_SOURCE} AS otelcol

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from letta_stack.cli import build, certs, engine, lint, pins, release, topology, wait
+from letta_stack.cli import build, certs, engine, lint, otelcol, pins, release, topology, wait
 
 ns = Collection(
     engine.engine,
@@ -24,4 +24,5 @@ ns = Collection(
     pins.pins,
     lint.lint,
     certs.certs,
+    otelcol.otelcol,
 )

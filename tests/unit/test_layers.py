@@ -21,6 +21,7 @@ LAYERS = (
     "certs",
     "policy",
     "topology",
+    "telemetry",
     "release",
     "cli",
 )

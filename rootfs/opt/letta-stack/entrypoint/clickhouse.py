@@ -5,23 +5,21 @@ from __future__ import annotations
 import urllib.error
 import urllib.parse
 import urllib.request
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TABLES = Path("/etc/otel/clickhouse.sql")
 _TIMEOUT = 10.0
 _REASON_LENGTH = 200
 
 
-def prepare(variables: Mapping[str, str]) -> str | None:
-    """Make database and tables; return why that cannot be done now, None if it is done."""
+def prepare(variables: Mapping[str, str], tables: str) -> str | None:
+    """Make database and tables, SQL statements; return why that cannot be done now, None if it is done."""
     database = variables["CLICKHOUSE_DATABASE"]
     try:
         _execute(variables, f"CREATE DATABASE IF NOT EXISTS `{database}`", database="default")
-        for statement in TABLES.read_text(encoding="utf-8").split(";\n"):
+        for statement in tables.split(";\n"):
             if statement.strip():
                 _execute(variables, statement, database=database)
     except urllib.error.HTTPError as error:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,65 +15,75 @@ from .errors import BadVolume
 from .log import log
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import FrameType
 
-PROGRAM = "/usr/local/bin/otelcol-contrib"
-CONFIGURATIONS = Path("/etc/otel")
+
+@dataclass(frozen=True)
+class Place:
+    """Where a collector is at home: in the container, or on a host that `inv otelcol.start` runs it on."""
+
+    program: Path
+    configurations: Path
+    directory: Path
+
+
+CONTAINER = Place(Path("/usr/local/bin/otelcol-contrib"), Path("/etc/otel"), paths.VOLUME / "otel")
 _QUESTION_SECONDS = 5.0
 """Between two questions to a ClickHouse that does not answer."""
 _STOP_SECONDS = 20
 
 
 def main() -> None:
+    """Become the container's collector. Raises StartError."""
+    settings = environment.resolve_files(
+        environment.drop_empty(os.environ), lambda path: Path(path).read_text(encoding="utf-8")
+    )
+    run({"LETTA_VERSION": _letta_version()} | settings, CONTAINER)
+
+
+def run(settings: Mapping[str, str], place: Place) -> None:
     """Become the collector; while ClickHouse does not answer, be the parent of one that keeps everything on disk.
 
     Raises StartError.
     """
-    settings = environment.resolve_files(
-        environment.drop_empty(os.environ), lambda path: Path(path).read_text(encoding="utf-8")
-    )
     backend = telemetry.backend(settings)
-    variables = telemetry.collector_environment(settings) | {
-        "PATH": os.environ["PATH"],
-        "LETTA_VERSION": _letta_version(),
-    }
-    _storage()
+    variables = telemetry.collector_environment(settings)
+    variables |= {"PATH": os.environ["PATH"], "OTEL_DIRECTORY": str(place.directory)}
+    _storage(place.directory)
     if backend == "clickhouse":
-        reason = clickhouse.prepare(variables)
+        tables = (place.configurations / "clickhouse.sql").read_text(encoding="utf-8")
+        reason = clickhouse.prepare(variables, tables)
         if reason is not None:
-            log(
-                f"ClickHouse cannot be used yet: {reason}; telemetry is kept on the volume until it can"
-            )
-            _keep_until_clickhouse_answers(
-                command(telemetry.configuration(settings, waiting=True)), variables
-            )
+            log(f"ClickHouse cannot be used yet: {reason}; telemetry is kept on disk until it can")
+            waiting = command(telemetry.configuration(settings, waiting=True), place)
+            _keep(waiting, variables, until=lambda: clickhouse.prepare(variables, tables) is None)
             log("ClickHouse answers; it gets what was kept")
-    argv = command(telemetry.configuration(settings))
+    argv = command(telemetry.configuration(settings), place)
     os.execve(argv[0], argv, variables)  # noqa: S606 - there is no shell to want
 
 
-def command(files: Sequence[str]) -> list[str]:
+def command(files: Sequence[str], place: Place) -> list[str]:
     """Return what runs the collector with these files of its configuration."""
     return [
-        PROGRAM,
+        str(place.program),
         # Its own metrics: the default address is every address. Not in the files, for newer collectors refuse the key.
         f"--set=service.telemetry.metrics.address={telemetry.LOOPBACK}:8888",
-        *(f"--config={CONFIGURATIONS / name}.yaml" for name in files),
+        *(f"--config={place.configurations / name}.yaml" for name in files),
     ]
 
 
-def _storage() -> None:
+def _storage(directory: Path) -> None:
     """Make the directory of the queues. Raises BadVolume."""
+    storage = directory / "storage"
     try:
-        paths.COLLECTOR_STORAGE.mkdir(mode=0o700, parents=True, exist_ok=True)
-        probe = paths.COLLECTOR_STORAGE / ".writable"
+        storage.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = storage / ".writable"
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise BadVolume(
-            f"cannot write {paths.COLLECTOR_STORAGE}: {error.strerror}; mount a volume at {paths.COLLECTOR} that "
-            f"belongs to user {os.getuid()}"
+            f"cannot write {storage}: {error.strerror}; mount a volume at {directory} that belongs to user {os.getuid()}"
         ) from error
 
 
@@ -81,7 +92,7 @@ def _letta_version() -> str:
     return found[0].name.removeprefix("letta-").removesuffix(".dist-info") if found else ""
 
 
-def _keep_until_clickhouse_answers(argv: Sequence[str], variables: Mapping[str, str]) -> None:
+def _keep(argv: Sequence[str], variables: Mapping[str, str], *, until: Callable[[], bool]) -> None:
     """Run a collector that keeps everything, and stop it once ClickHouse can be used.
 
     Leaves with the collector's exit code if it ends by itself, or because this process was told to stop.
@@ -97,7 +108,7 @@ def _keep_until_clickhouse_answers(argv: Sequence[str], variables: Mapping[str, 
         try:
             code = child.wait(_QUESTION_SECONDS)
         except subprocess.TimeoutExpired:
-            if clickhouse.prepare(variables) is None:
+            if until():
                 break
         else:
             # As a shell says it: 128 + N after signal N.

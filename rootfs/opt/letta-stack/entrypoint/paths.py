@@ -7,8 +7,6 @@ from pathlib import Path
 VOLUME = Path("/var/lib/letta")
 SECRETS = VOLUME / "secrets"
 HOME = VOLUME / "home"
-COLLECTOR = VOLUME / "otel"
-COLLECTOR_STORAGE = COLLECTOR / "storage"
 
 RUN = Path("/run/letta-stack")
 """State of this start: root's, but others may look up a name in it."""

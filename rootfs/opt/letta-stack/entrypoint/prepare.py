@@ -84,8 +84,8 @@ def _directories() -> None:
         (paths.SECRETS, _ROOT, _ROOT, 0o700),
         (paths.VOLUME / "postgres", _POSTGRES, _POSTGRES, 0o700),
         (paths.VOLUME / "redis", _REDIS, _REDIS, 0o700),
-        (paths.COLLECTOR, _OTELCOL, _OTELCOL, 0o750),
-        (paths.COLLECTOR_STORAGE, _OTELCOL, _OTELCOL, 0o700),
+        (paths.VOLUME / "otel", _OTELCOL, _OTELCOL, 0o750),
+        (paths.VOLUME / "otel" / "storage", _OTELCOL, _OTELCOL, 0o700),
         # The collector's group may enter: it reads the server's log file.
         (paths.HOME, _LETTA, _OTELCOL, 0o750),
         (paths.POSTGRES_SOCKETS, _POSTGRES, _POSTGRES, 0o755),

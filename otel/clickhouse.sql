@@ -1,6 +1,6 @@
 -- Run at every start of the collector by rootfs/opt/letta-stack/entrypoint/clickhouse.py, in the configured database.
--- What the server writes and reads with LETTA_TELEMETRY_PROVIDER_TRACE_BACKEND=clickhouse and LETTA_STORE_LLM_TRACES=true;
--- upstream ships no table for it. It holds whole prompts and answers: that is its purpose, and both are off by default.
+-- What the server writes and reads with LETTA_TELEMETRY_PROVIDER_TRACE_BACKEND=clickhouse and LETTA_STORE_LLM_TRACES=true.
+-- Upstream ships no table for it. It holds whole prompts and answers: that is its purpose, and both are off by default.
 CREATE TABLE IF NOT EXISTS llm_traces
 (
     id String,

@@ -61,7 +61,7 @@ def running(layout: Layout) -> int:
         pid = int(layout.pid.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return 0
-    shown = process.probe(["ps", "-p", str(pid), "-o", "stat=,command="]).stdout.strip()
+    shown = process.probe(["ps", "-ww", "-p", str(pid), "-o", "stat=,command="]).stdout.strip()
     zombie = shown.startswith("Z")
     ours = str(layout.program) in shown or "letta_stack.telemetry.run" in shown
     return pid if ours and not zombie else 0

@@ -88,10 +88,12 @@ SH
 
 FROM otelcol-sources AS otelcol-build
 ARG TARGETARCH
+# `inv otelcol.install` compiles for the operating system of the host.
+ARG OTELCOL_OS=linux
 RUN --mount=type=secret,id=ca \
     --mount=type=cache,id=go-mod,target=/root/.cache/go-mod \
     --mount=type=cache,id=go-build,target=/root/.cache/go-build \
-    GOARCH=$TARGETARCH with-ca go build -trimpath -ldflags='-s -w' -o /rootfs/usr/local/bin/otelcol-contrib . \
+    GOOS=$OTELCOL_OS GOARCH=$TARGETARCH with-ca go build -trimpath -ldflags='-s -w' -o /rootfs/usr/local/bin/otelcol-contrib . \
     && clamp-times /rootfs
 
 FROM otelcol-${OTELCOL_SOURCE} AS otelcol
@@ -149,6 +151,8 @@ redis 10003
 USERS
 rm -f /rootfs/etc/passwd- /rootfs/etc/group- /rootfs/etc/shadow- /rootfs/etc/gshadow-
 install -d -m 755 /rootfs/opt/letta /rootfs/var/lib/letta
+# A new volume takes its owner from here: `IMAGE collector` does not run as root.
+install -d -m 750 -o 10002 -g 10002 /rootfs/var/lib/letta/otel
 clamp-times /rootfs
 SH
 
@@ -261,7 +265,7 @@ SH
 # -- This project's own files -------------------------------------------------------------------------------------------
 
 FROM builder AS files
-COPY otel/*.yaml /rootfs/etc/otel/
+COPY otel/*.yaml otel/*.sql /rootfs/etc/otel/
 COPY rootfs /rootfs
 RUN chmod -R u=rwX,go=rX /rootfs && clamp-times /rootfs
 

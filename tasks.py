@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from letta_stack.cli import build, certs, engine, lint, pins, release, secrets, topology, wait
+from letta_stack.cli import (
+    build,
+    certs,
+    engine,
+    lint,
+    otelcol,
+    pins,
+    release,
+    secrets,
+    topology,
+    wait,
+)
 
 ns = Collection(
     engine.engine,
@@ -26,4 +37,5 @@ ns = Collection(
     lint.lint,
     certs.certs,
     secrets.secrets,
+    otelcol.otelcol,
 )

@@ -369,6 +369,36 @@ class NotRotated(LettaStackError):
     exit_code = 94
 
 
+class UnsupportedPlatform(LettaStackError):
+    """There is no collector for this operating system or processor."""
+
+    exit_code = 105
+
+
+class CollectorMissing(LettaStackError):
+    """The host's collector is not installed."""
+
+    exit_code = 106
+
+
+class CollectorBroken(LettaStackError):
+    """The host's collector cannot be had, or is not what was installed, or has another version than pinned."""
+
+    exit_code = 107
+
+
+class CollectorFailed(LettaStackError):
+    """The host's collector did not start, or does not stop."""
+
+    exit_code = 108
+
+
+class CollectorNotRunning(LettaStackError):
+    """The host's collector does not run, or runs and is not healthy."""
+
+    exit_code = 109
+
+
 class CommandFailed(LettaStackError):
     """A command failed; ``inv`` leaves with the command's own exit code.
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 PROGRAM = "otelcol-contrib"
 CHECKSUMS = "opentelemetry-collector-releases_otelcol-contrib_checksums.txt"
+SYSTEMS = ("linux", "darwin")
 ARCHITECTURES = ("amd64", "arm64")
 TIMEOUT_SECONDS = 60
 
@@ -27,13 +28,16 @@ class FetchError(Exception):
     """What went wrong, in one line that ends with what to do."""
 
 
-def asset_name(version: str, architecture: str) -> str:
+def asset_name(version: str, architecture: str, system: str = "linux") -> str:
     """Name the tarball of a platform, as the release does."""
+    if system not in SYSTEMS:
+        message = f"no collector for {system!r}; there is one for {' and '.join(SYSTEMS)}"
+        raise FetchError(message)
     if architecture not in ARCHITECTURES:
         supported = " and ".join(ARCHITECTURES)
         message = f"no collector for architecture {architecture!r}; the image supports {supported}"
         raise FetchError(message)
-    return f"otelcol-contrib_{version}_linux_{architecture}.tar.gz"
+    return f"otelcol-contrib_{version}_{system}_{architecture}.tar.gz"
 
 
 def published_checksum(checksums: str, asset: str) -> str:
@@ -63,9 +67,8 @@ def download(url: str, target: Path) -> str:
     return digest.hexdigest()
 
 
-def fetch(base_url: str, version: str, architecture: str, pin: str, out: Path) -> str:
+def fetch(base_url: str, version: str, asset: str, pin: str, out: Path) -> str:
     """Put the verified program at ``out``; return the one line that says how it was verified."""
-    asset = asset_name(version, architecture)
     release = f"{base_url.rstrip('/')}/v{version}"
     with tempfile.TemporaryDirectory() as directory:
         archive, checksums = Path(directory, asset), Path(directory, CHECKSUMS)
@@ -98,6 +101,7 @@ def main() -> int:
         "--base-url", required=True, help="where the releases are: <url>/v<version>/<asset>"
     )
     parser.add_argument("--version", required=True)
+    parser.add_argument("--system", default="linux")
     parser.add_argument("--architecture", required=True)
     parser.add_argument(
         "--sha256", required=True, help="pinned checksum of the tarball, may be empty"
@@ -109,7 +113,7 @@ def main() -> int:
             fetch(
                 options.base_url,
                 options.version,
-                options.architecture,
+                asset_name(options.version, options.architecture, options.system),
                 options.sha256,
                 options.out,
             )

@@ -20,7 +20,6 @@ VOLUME = str(paths.VOLUME)
 SECRETS = str(paths.SECRETS)
 PASSWORD_FILE = str(paths.SERVER_PASSWORD)
 OFF = environment.OFF  # what a switch takes for "no", in any case of letters
-collector_configuration = plan.collector_configuration
 
 EXIT_CODES = {
     error.exit_code: inspect.cleandoc(error.__doc__ or "").partition("\n")[0]

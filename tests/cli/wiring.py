@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from letta_stack.base.paths import ROOT
+from letta_stack.telemetry.layout import DEFAULT_DIRECTORY
 from letta_stack.topology.catalogue import TOPOLOGIES
 
 PEM = str(ROOT / "LICENSE")  # a file that is there; nothing reads it
@@ -61,6 +62,9 @@ def text(flag: str, path: str, default: str, given: str) -> Wire:
 ENV = Wire("--env", "project.topology.name", "single", "dev", "dev")
 PROJECT = text("--project", "project.name", "letta-stack-single", "mine")
 PORT = Wire("--port", "project.variables.LETTA_STACK_PORT", None, "9000", "9000")
+COLLECTOR_DIRECTORY = Wire(
+    "--directory", "layout.directory", DEFAULT_DIRECTORY, "/srv/otelcol", Path("/srv/otelcol")
+)
 SOURCES = (
     text("--images", "sources.images", "auto", "debian"),
     text("--otelcol", "sources.otelcol", "auto", "release"),
@@ -319,5 +323,31 @@ TABLE = (
         "letta_stack.topology.rotation:rotate",
         (PROD_ENV, PROD_PROJECT, text("--name", "name", "server-password", "redis-password")),
         base=("server-password",),
+    ),
+    Wiring(
+        "otelcol.install",
+        "letta_stack.telemetry.install:install",
+        (
+            COLLECTOR_DIRECTORY,
+            *(one for one in SOURCES if one.flag != "--letta-source"),
+        ),
+        also={"letta_stack.telemetry.layout:detect": "linux/amd64"},
+        fixed={"host": "linux/amd64"},
+    ),
+    Wiring("otelcol.start", "letta_stack.telemetry.daemon:start", (COLLECTOR_DIRECTORY,)),
+    Wiring("otelcol.stop", "letta_stack.telemetry.daemon:stop", (COLLECTOR_DIRECTORY,)),
+    Wiring(
+        "otelcol.status",
+        "letta_stack.telemetry.daemon:status",
+        (COLLECTOR_DIRECTORY,),
+        answer=["it runs"],
+        fixed={"stdout": "it runs\n"},
+    ),
+    Wiring(
+        "otelcol.verify",
+        "letta_stack.telemetry.install:verify",
+        (COLLECTOR_DIRECTORY,),
+        answer="1.2.3",
+        fixed={"stdout": f"collector 1.2.3: {DEFAULT_DIRECTORY / 'otelcol-contrib'}\n"},
     ),
 )

@@ -74,8 +74,17 @@ def test_the_image_ships_no_private_key(plain: Server) -> None:
     assert found.split() == []
 
 
-def test_the_collector_of_the_image_accepts_its_configurations(plain: Server) -> None:
-    names = plain.execute("sh", "-c", "ls /etc/otel/otel-collector-config-*.yaml").split()
+@pytest.mark.parametrize(
+    "files",
+    [
+        "base file",
+        "base file content-keep",
+        "base clickhouse",
+        "base clickhouse clickhouse-seed clickhouse-waiting content-keep",
+        "base signoz",
+    ],
+)
+def test_the_collector_of_the_image_accepts_its_configurations(plain: Server, files: str) -> None:
     settings = {
         "CLICKHOUSE_ENDPOINT": "http://clickhouse:8123",
         "CLICKHOUSE_DATABASE": "otel",
@@ -84,16 +93,17 @@ def test_the_collector_of_the_image_accepts_its_configurations(plain: Server) ->
         "SIGNOZ_ENDPOINT": "signoz:4317",
         "SIGNOZ_INGESTION_KEY": "for-validation-only",
         "SIGNOZ_INSECURE": "true",
-        "LETTA_ENVIRONMENT": "test",
+        "OTEL_LISTEN": "127.0.0.1",
+        "OTEL_LOG_FILES": "/var/log/none",
+        "OTEL_QUEUE_SIZE": "1000",
     }
     # The directory of the persistent queue must exist; only the backends with a queue make it.
     plain.execute("mkdir", "-p", f"{harness.VOLUME_PATH}/otel/storage")
+    configuration = [f"--config=/etc/otel/{name}.yaml" for name in files.split()]
 
-    assert len(names) == 3
-    for name in names:
-        docker.container.execute(
-            plain.container, ["otelcol-contrib", "validate", "--config", name], envs=settings
-        )
+    docker.container.execute(
+        plain.container, ["otelcol-contrib", "validate", *configuration], envs=settings
+    )
 
 
 def test_the_collector_of_the_image_refuses_a_wrong_configuration(plain: Server) -> None:

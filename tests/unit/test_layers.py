@@ -22,6 +22,7 @@ LAYERS = (
     "certs",
     "policy",
     "topology",
+    "telemetry",
     "release",
     "cli",
 )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 from entrypoint import database, environment, plan
 from entrypoint.errors import BadSecretFile, BadSetting, PartialDatabase
@@ -243,30 +240,6 @@ def test_no_repr_shows_the_password() -> None:
     assert "s3cret" not in repr(database.from_uri("postgresql://u:s3cret@h/d"))
 
 
-@pytest.mark.parametrize(
-    ("settings", "configuration"),
-    [
-        ({}, "file"),
-        ({"CLICKHOUSE_ENDPOINT": "http://c:8123"}, "file"),
-        ({"CLICKHOUSE_ENDPOINT": "http://c:8123", "CLICKHOUSE_PASSWORD": "x"}, "clickhouse"),
-        ({"SIGNOZ_ENDPOINT": "s:4317", "SIGNOZ_INGESTION_KEY": "x"}, "signoz"),
-        (
-            {
-                "CLICKHOUSE_ENDPOINT": "http://c:8123",
-                "CLICKHOUSE_PASSWORD": "x",
-                "SIGNOZ_ENDPOINT": "s:4317",
-                "SIGNOZ_INGESTION_KEY": "x",
-            },
-            "clickhouse",
-        ),
-    ],
-)
-def test_the_collector_prefers_clickhouse_then_signoz_then_files(
-    settings: dict[str, str], configuration: str
-) -> None:
-    assert configuration == plan.make_plan(settings).collector
-
-
 def test_no_collector_is_started_for_a_server_without_tracing() -> None:
     settings = {"LETTA_DISABLE_TRACING": "true"}
 
@@ -308,23 +281,7 @@ def test_authentication_is_on_unless_it_is_switched_off() -> None:
     assert "LETTA_SERVER_PASSWORD" not in opened
 
 
-def test_the_collector_gets_what_its_configurations_name_and_no_other_secret() -> None:
-    result = plan.collector_environment(
-        {"OPENAI_API_KEY": "s", "LETTA_PG_URI": "s", "CLICKHOUSE_PASSWORD": "c"}
-    )
-
-    assert "s" not in result.values()
-    assert result["CLICKHOUSE_PASSWORD"] == "c"
-    assert result["CLICKHOUSE_DATABASE"] == "otel"
-
-
-@pytest.mark.parametrize("name", ["file", "clickhouse", "signoz"])
-def test_every_variable_of_a_collector_configuration_is_handed_to_it(name: str) -> None:
-    # Unknown ones would silently become empty strings.
-    text = (Path(__file__).parents[3] / f"otel/otel-collector-config-{name}.yaml").read_text()
-    code = "\n".join(line.partition("#")[0] for line in text.splitlines())
-    used = set(re.findall(r"\$\{(\w+)\}", code))
-    settings = dict.fromkeys(used, "x")
-
-    assert used <= plan.collector_environment(settings).keys()
-    assert "$" not in re.sub(r"\$\{\w+\}", "", code)
+def test_metrics_are_cumulative_unless_the_operator_wants_differences() -> None:
+    assert server({})["LETTA_OTEL_PREFERRED_TEMPORALITY"] == "2"
+    own = server({"LETTA_OTEL_PREFERRED_TEMPORALITY": "1"})
+    assert own["LETTA_OTEL_PREFERRED_TEMPORALITY"] == "1"

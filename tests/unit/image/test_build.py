@@ -56,7 +56,13 @@ def run(*, otelcol: str = "build", dry_run: bool = False) -> None:
 def test_every_pin_of_the_command_is_an_argument_of_the_dockerfile() -> None:
     arguments = set(re.findall(r"(?m)^ARG ([A-Z0-9_]+)=", DOCKERFILE))
 
-    assert {*server.ARGUMENTS, *server.BASES, server.GO, "OTELCOL_SOURCE"} == arguments
+    assert {
+        *server.ARGUMENTS,
+        *server.BASES,
+        server.GO,
+        "OTELCOL_SOURCE",
+        "OTELCOL_OS",
+    } == arguments
 
 
 def test_the_context_is_what_dockerignore_lets_through() -> None:

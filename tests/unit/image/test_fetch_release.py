@@ -82,7 +82,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def fetch(release: Release, out: Path, *, pin: str = "", architecture: str = "amd64") -> str:
-    said = script.fetch(release.url, "1.2.3", architecture, pin, out)
+    said = script.fetch(release.url, "1.2.3", script.asset_name("1.2.3", architecture), pin, out)
     assert isinstance(said, str)
     return said
 
@@ -159,7 +159,7 @@ def test_a_tarball_without_the_program_is_one_line(release: Release, out: Path) 
 
 def test_an_unknown_architecture_is_an_error_before_any_download(out: Path) -> None:
     with pytest.raises(script.FetchError, match="no collector for architecture 's390x'"):
-        script.fetch("http://127.0.0.1:1", "1.2.3", "s390x", "", out)
+        script.asset_name("1.2.3", "s390x")
 
 
 def test_the_command_line_ends_in_one_line(

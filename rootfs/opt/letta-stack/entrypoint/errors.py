@@ -77,3 +77,9 @@ class RedisUnreachable(StartError):
     """Redis did not answer in time."""
 
     exit_code = 81
+
+
+class PartialBackend(StartError):
+    """A telemetry backend has its endpoint but no password or key, or the reverse."""
+
+    exit_code = 89

@@ -17,7 +17,7 @@ import types
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
-from . import database
+from . import database, logs, tracing
 from .log import log
 
 if TYPE_CHECKING:
@@ -339,16 +339,25 @@ AFTER: dict[str, tuple[Patch, ...]] = {
     "letta.data_sources.redis_client": (give_redis_its_password,),
     "letta.config": (keep_uri_out_of_config_file,),
     "letta.monitoring.event_loop_watchdog": (stop_watchdog_at_once,),
-    "letta.otel.tracing": (trace_no_health_checks,),
+    "letta.log": (logs.log_with_trace,),
+    "letta.otel.context": (tracing.count_by_identifiers_only,),
+    "letta.otel.tracing": (
+        trace_no_health_checks,
+        tracing.join_the_callers_trace,
+        tracing.trace_no_content,
+        logs.send_logs,
+    ),
     "letta.server.db": (allow_sqlalchemy_tracing,),
     "letta.server.rest_api.app": (
         make_openapi_schema_on_request,
         start_without_nltk,
         start_one_at_a_time,
     ),
+    "letta.services.clickhouse_otel_traces": (tracing.read_without_password,),
     "letta.services.helpers.tool_execution_helper": (hide_environment_from_pip,),
     "letta.services.tool_sandbox.base": (hide_environment_from_tools,),
     "openai._base_client": (close_no_client_from_its_finaliser,),
+    "opentelemetry.sdk.trace": (tracing.record_types_of_exceptions_only,),
     "typeguard": (check_no_types_at_run_time,),
 }
 

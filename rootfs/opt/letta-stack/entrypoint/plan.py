@@ -5,29 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import database, environment
+from . import database, environment, telemetry
+from .telemetry import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .database import Database
 
-LOOPBACK = "127.0.0.1"
 API_PORT = 8283
-_COLLECTOR_DEFAULTS = {
-    # The collector of 0.96.0 knows no defaults in ${VAR}, so they are set here.
-    "CLICKHOUSE_DATABASE": "otel",
-    "CLICKHOUSE_USERNAME": "default",
-    "SIGNOZ_INSECURE": "false",
-    # A third of the memory limiter's hard limit in the configurations, so that the limiter rarely has to act.
-    "GOMEMLIMIT": "256MiB",
-}
-_COLLECTOR_VARIABLES = (
-    *("CLICKHOUSE_ENDPOINT", "CLICKHOUSE_DATABASE", "CLICKHOUSE_USERNAME", "CLICKHOUSE_PASSWORD"),
-    *("SIGNOZ_ENDPOINT", "SIGNOZ_INGESTION_KEY", "SIGNOZ_INSECURE"),
-    *("LETTA_ENVIRONMENT", "GOMEMLIMIT"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +25,7 @@ class Plan:
     redis: tuple[str, int] | None
     """The external Redis; None is the embedded one."""
     collector: str | None
-    """Name of the embedded collector's configuration (file, clickhouse, signoz); None starts no collector."""
+    """The embedded collector's backend (file, clickhouse, signoz); None starts no collector."""
     secure: bool
     host: str
     port: int
@@ -61,26 +47,21 @@ class Plan:
         return {"0.0.0.0": LOOPBACK, "::": "::1"}.get(self.host, self.host)  # noqa: S104 - not a bind
 
 
-def collector_configuration(settings: Mapping[str, str]) -> str:
-    """Return which configuration the collector runs with: ClickHouse, else SigNoz, else files."""
-    if settings.get("CLICKHOUSE_ENDPOINT") and settings.get("CLICKHOUSE_PASSWORD"):
-        return "clickhouse"
-    if settings.get("SIGNOZ_ENDPOINT") and settings.get("SIGNOZ_INGESTION_KEY"):
-        return "signoz"
-    return "file"
-
-
 def make_plan(settings: Mapping[str, str]) -> Plan:
-    """Decide. ``settings`` has no empty variables and no _FILE forms. Raises BadSetting, PartialDatabase."""
+    """Decide. ``settings`` has no empty variables and no _FILE forms. Raises BadSetting, PartialDatabase, PartialBackend."""
     redis_host = settings.get("LETTA_REDIS_HOST")
     tracing = not environment.flag(settings, "LETTA_DISABLE_TRACING", default=False)
-    own_endpoint = settings.get("LETTA_OTEL_EXPORTER_OTLP_ENDPOINT")
+    own_endpoint = telemetry.own_endpoint(settings)
+    # Also for a server that sends to a collector of its own: its trace reader needs the whole backend.
+    backend = telemetry.backend(settings)
+    telemetry.collector_environment(settings)
+    telemetry.configuration(settings)
     return Plan(
         database=database.from_environment(settings),
         redis=(redis_host, environment.port(settings, "LETTA_REDIS_PORT", default=6379))
         if redis_host
         else None,
-        collector=collector_configuration(settings) if tracing and not own_endpoint else None,
+        collector=backend if tracing and not own_endpoint else None,
         secure=environment.flag(settings, "LETTA_SERVER_SECURE", default=True),
         host=settings.get("HOST", "0.0.0.0"),  # noqa: S104 - a container that nobody can reach is no use
         port=environment.port(settings, "PORT", default=API_PORT),
@@ -126,13 +107,10 @@ def server_environment(
     if plan.collector is not None:
         result["LETTA_OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://{LOOPBACK}:4317"
     result.setdefault("LETTA_LOGGING_JSON_LOGGING", "true")
+    # Cumulative. The server's default is the difference since the last export, of which every backend makes wrong rates as
+    # soon as one export is lost or repeated.
+    result.setdefault("LETTA_OTEL_PREFERRED_TEMPORALITY", "2")
     # The server puts whole request bodies into its spans. One of a few megabytes is more than a gRPC message may have:
     # the exporter then repeats that batch for a minute, and every span behind it is late or lost.
     result.setdefault("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "16384")
     return result
-
-
-def collector_environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of the collector: what its configurations name, and nothing else."""
-    known = {**_COLLECTOR_DEFAULTS, **settings}
-    return {name: known[name] for name in _COLLECTOR_VARIABLES if name in known}

@@ -18,13 +18,12 @@ from . import environment, paths
 from .errors import BadVolume, VolumeInUse
 from .log import log
 from .plan import (
-    LOOPBACK,
-    collector_environment,
     embedded_database,
     make_plan,
     server_environment,
 )
 from .secret_store import encryption_key, kept_or_new
+from .telemetry import LOOPBACK, collector_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -142,10 +141,12 @@ def _write_state(settings: Mapping[str, str], plan: Plan) -> None:
     # CLOCK_MONOTONIC is one clock for all processes.
     server["LETTA_STACK_STARTED"] = str(time.monotonic())
     _write(paths.SERVER_ENVIRONMENT, json.dumps(server), 0o600)
-    collector = collector_environment(settings) | {"LETTA_STACK_COLLECTOR": plan.collector or ""}
     _write(
         paths.COLLECTOR_ENVIRONMENT,
-        "".join(f"export {name}={shlex.quote(value)}\n" for name, value in collector.items()),
+        "".join(
+            f"export {name}={shlex.quote(value)}\n"
+            for name, value in collector_settings(settings).items()
+        ),
         0o600,
     )
     backends = {

@@ -139,7 +139,11 @@ def _leave(exit_code: int) -> None:
 
 
 def _flush_telemetry() -> None:
-    for module, provider in (("trace", "get_tracer_provider"), ("metrics", "get_meter_provider")):
+    for module, provider in (
+        ("trace", "get_tracer_provider"),
+        ("_logs", "get_logger_provider"),
+        ("metrics", "get_meter_provider"),
+    ):
         api = importlib.import_module(f"opentelemetry.{module}")
         shutdown = getattr(getattr(api, provider)(), "shutdown", None)
         if shutdown is not None:

@@ -1,0 +1,1 @@
+"""Telemetry outside of containers: a collector on the host."""

@@ -1,0 +1,125 @@
+"""The collector: embedded as otelcol's own service, or all that a container does (`docker run IMAGE collector`)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import clickhouse, environment, paths, telemetry
+from .errors import BadVolume
+from .log import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import FrameType
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a collector is at home: in the container, or on a host that `inv otelcol.start` runs it on."""
+
+    program: Path
+    configurations: Path
+    directory: Path
+
+
+CONTAINER = Place(Path("/usr/local/bin/otelcol-contrib"), Path("/etc/otel"), paths.VOLUME / "otel")
+_QUESTION_SECONDS = 5.0
+"""Between two questions to a ClickHouse that does not answer."""
+_STOP_SECONDS = 20
+
+
+def main() -> None:
+    """Become the container's collector. Raises StartError."""
+    settings = environment.resolve_files(
+        environment.drop_empty(os.environ), lambda path: Path(path).read_text(encoding="utf-8")
+    )
+    run({"LETTA_VERSION": _letta_version()} | settings, CONTAINER)
+
+
+def run(settings: Mapping[str, str], place: Place) -> None:
+    """Become the collector; while ClickHouse does not answer, be the parent of one that keeps everything on disk.
+
+    Raises StartError.
+    """
+    backend = telemetry.backend(settings)
+    variables = telemetry.collector_environment(settings)
+    variables |= {"PATH": os.environ["PATH"], "OTEL_DIRECTORY": str(place.directory)}
+    _storage(place.directory)
+    if backend == "clickhouse":
+        tables = (place.configurations / "clickhouse.sql").read_text(encoding="utf-8")
+        reason = clickhouse.prepare(variables, tables)
+        if reason is not None:
+            log(f"ClickHouse cannot be used yet: {reason}; telemetry is kept on disk until it can")
+            waiting = command(telemetry.configuration(settings, waiting=True), place)
+            _keep(waiting, variables, until=lambda: clickhouse.prepare(variables, tables) is None)
+            log("ClickHouse answers; it gets what was kept")
+    argv = command(telemetry.configuration(settings), place)
+    os.execve(argv[0], argv, variables)  # noqa: S606 - there is no shell to want
+
+
+def command(files: Sequence[str], place: Place) -> list[str]:
+    """Return what runs the collector with these files of its configuration."""
+    return [
+        str(place.program),
+        # Its own metrics: the default address is every address. Not in the files, for newer collectors refuse the key.
+        f"--set=service.telemetry.metrics.address={telemetry.LOOPBACK}:8888",
+        *(f"--config={place.configurations / name}.yaml" for name in files),
+    ]
+
+
+def _storage(directory: Path) -> None:
+    """Make the directory of the queues. Raises BadVolume."""
+    storage = directory / "storage"
+    try:
+        storage.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = storage / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise BadVolume(
+            f"cannot write {storage}: {error.strerror}; mount a volume at {directory} that belongs to user {os.getuid()}"
+        ) from error
+
+
+def _letta_version() -> str:
+    found = sorted(Path("/opt/letta/venv/lib").glob("python3.*/site-packages/letta-*.dist-info"))
+    return found[0].name.removeprefix("letta-").removesuffix(".dist-info") if found else ""
+
+
+def _keep(argv: Sequence[str], variables: Mapping[str, str], *, until: Callable[[], bool]) -> None:
+    """Run a collector that keeps everything, and stop it once ClickHouse can be used.
+
+    Leaves with the collector's exit code if it ends by itself, or because this process was told to stop.
+    """
+    child = subprocess.Popen(argv, env=dict(variables))
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        child.send_signal(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, pass_on)
+    while True:
+        try:
+            code = child.wait(_QUESTION_SECONDS)
+        except subprocess.TimeoutExpired:
+            if until():
+                break
+        else:
+            # As a shell says it: 128 + N after signal N.
+            raise SystemExit(code if code >= 0 else 128 - code)
+    child.terminate()
+    try:
+        child.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    # The ports may be free a moment later only.
+    time.sleep(0.1)

@@ -1,0 +1,189 @@
+"""Collectors, backends and senders for the telemetry tests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import requests
+from python_on_whales import docker
+
+from letta_stack.base.paths import ROOT
+from letta_stack.base.wait import wait_until
+from tests.smoke import harness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+CLICKHOUSE = "clickhouse"
+PASSWORD = "it's $a/secret%"
+CLICKHOUSE_SETTINGS = {
+    "CLICKHOUSE_ENDPOINT": f"http://{CLICKHOUSE}:8123",
+    "CLICKHOUSE_PASSWORD": PASSWORD,
+}
+RECEIVER_PORT = 9912
+COLLECTOR_USER = "10002:10002"
+SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Clickhouse:
+    """A ClickHouse of this run's own."""
+
+    container: str
+
+    @property
+    def url(self) -> str:
+        """Where it is published now: another start, another port."""
+        return harness.published_url(self.container, 8123)
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """Return the rows of a query."""
+        answer = requests.post(
+            self.url,
+            params={"database": "otel", "default_format": "JSONEachRow"},
+            data=query,
+            headers={"X-ClickHouse-User": "default", "X-ClickHouse-Key": PASSWORD},
+            timeout=30,
+        )
+        answer.raise_for_status()
+        return [json.loads(line) for line in answer.text.splitlines()]
+
+    def stored(self, prefix: str) -> tuple[int, int]:
+        """Return how many spans of a sender are stored, and how many different ones."""
+        (row,) = self.rows(
+            "SELECT count() AS all, uniqExact(SpanId) AS different FROM otel_traces "
+            f"WHERE SpanName LIKE '{prefix}%'"
+        )
+        return int(row["all"]), int(row["different"])
+
+    def wait_ready(self) -> None:
+        """Return when it answers."""
+
+        def answers() -> bool:
+            with contextlib.suppress(requests.RequestException, KeyError, TypeError, IndexError):
+                return bool(requests.get(f"{self.url}/ping", timeout=2).ok)
+            return False
+
+        wait_until(answers, timeout=SECONDS, interval=0.25, describe="ClickHouse")
+
+
+@contextlib.contextmanager
+def clickhouse(name: str, network: str, image: str) -> Iterator[Clickhouse]:
+    """Run ClickHouse under the name ``clickhouse``."""
+    with harness.running(
+        name,
+        image=image,
+        envs={"CLICKHOUSE_PASSWORD": PASSWORD, "CLICKHOUSE_DEFAULT_ACCESS_MANAGEMENT": "1"},
+        networks=[network],
+        network_aliases=[CLICKHOUSE],
+        publish=[("127.0.0.1:", 8123)],
+    ) as container:
+        one = Clickhouse(container)
+        one.wait_ready()
+        yield one
+
+
+@dataclass(frozen=True)
+class Collector:
+    """The image as a collector and nothing else, as compose/services/collector.yaml runs it."""
+
+    container: str
+
+    @property
+    def url(self) -> str:
+        """Where it takes OTLP over HTTP."""
+        return harness.published_url(self.container, 4318)
+
+    def send(self, signal: str, payload: Mapping[str, Any]) -> None:
+        """Send until there is an answer that the data was taken, as every exporter does."""
+
+        def taken() -> bool:
+            with contextlib.suppress(requests.RequestException, KeyError, TypeError, IndexError):
+                answer = requests.post(f"{self.url}/v1/{signal}", json=payload, timeout=5)
+                return bool(answer.ok)
+            return False
+
+        wait_until(taken, timeout=SECONDS, interval=0.2, describe="the collector takes nothing")
+
+    def send_spans(self, name: str, count: int) -> None:
+        """Send spans, one request for each."""
+        for number in range(count):
+            self.send("traces", {"resourceSpans": [resource_spans(f"{name} {number}")]})
+
+    def logs(self) -> str:
+        """Return what it wrote."""
+        return str(docker.container.logs(self.container))
+
+    def crash(self) -> None:
+        """Kill the process as the kernel would, and start the container again."""
+        docker.container.kill(self.container, signal="KILL")
+        docker.container.start(self.container)
+
+
+@contextlib.contextmanager
+def collector(name: str, network: str, settings: Mapping[str, str]) -> Iterator[Collector]:
+    """Run the image as a collector."""
+    volume = f"{harness.RUN}-{name}"
+    try:
+        with harness.running(
+            name,
+            command=["collector"],
+            user=COLLECTOR_USER,
+            read_only=True,
+            cap_drop=["ALL"],
+            tmpfs=["/tmp", "/var/lib/letta:uid=10002"],
+            volumes=[(volume, "/var/lib/letta/otel")],
+            envs=dict(settings),
+            networks=[network],
+            network_aliases=["collector"],
+            publish=[("127.0.0.1:", 4318)],
+        ) as container:
+            yield Collector(container)
+    finally:
+        docker.volume.remove(volume)
+
+
+@contextlib.contextmanager
+def receiver(name: str, network: str, key: str) -> Iterator[str]:
+    """Run a backend like SigNoz; yield the address that shows what it got."""
+    with harness.running(
+        name,
+        command=["/stub/otlp_receiver.py"],
+        entrypoint="/opt/letta/venv/bin/python",
+        user="65534:65534",
+        healthcheck=False,
+        volumes=[(ROOT / "tests" / "smoke" / "stub", "/stub", "ro")],
+        envs={"INGESTION_KEY": key},
+        networks=[network],
+        network_aliases=["signoz"],
+        publish=[("127.0.0.1:", RECEIVER_PORT)],
+    ) as container:
+        yield harness.published_url(container, RECEIVER_PORT)
+
+
+def attributes(values: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Write attributes as OTLP does."""
+    return [{"key": key, "value": {"stringValue": value}} for key, value in values.items()]
+
+
+def resource_spans(name: str, **fields: Any) -> dict[str, Any]:
+    """Return one span of a server in OTLP's JSON."""
+    now = time.time_ns()
+    span = {
+        "traceId": secrets.token_hex(16),
+        "spanId": secrets.token_hex(8),
+        "name": name,
+        "kind": 2,
+        "startTimeUnixNano": str(now),
+        "endTimeUnixNano": str(now + 1_000_000),
+        **fields,
+    }
+    return {
+        "resource": {"attributes": attributes({"service.name": "letta-server"})},
+        "scopeSpans": [{"scope": {"name": "test"}, "spans": [span]}],
+    }

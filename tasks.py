@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from letta_stack.cli import build, certs, engine, lint, pins, release, secrets, topology, wait
+from letta_stack.cli import (
+    backup,
+    build,
+    certs,
+    engine,
+    lint,
+    pins,
+    release,
+    secrets,
+    topology,
+    wait,
+)
 
 ns = Collection(
     engine.engine,
@@ -25,4 +36,8 @@ ns = Collection(
     lint.lint,
     certs.certs,
     secrets.secrets,
+)
+
+ns.add_collection(
+    Collection("backup", backup.create, backup.list_, backup.verify, backup.restore, backup.prune)
 )

@@ -23,6 +23,7 @@ LAYERS = (
     "policy",
     "topology",
     "release",
+    "operate",
     "cli",
 )
 PACKAGE = ROOT / "letta_stack"

@@ -10,6 +10,7 @@ from letta_stack.cli import (
     certs,
     engine,
     lint,
+    operate,
     pins,
     release,
     secrets,
@@ -36,6 +37,7 @@ ns = Collection(
     lint.lint,
     certs.certs,
     secrets.secrets,
+    operate.doctor,
 )
 
 ns.add_collection(

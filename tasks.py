@@ -38,6 +38,8 @@ ns = Collection(
     certs.certs,
     secrets.secrets,
     operate.doctor,
+    operate.deploy,
+    operate.rollback,
 )
 
 ns.add_collection(

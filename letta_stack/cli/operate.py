@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from letta_stack.cli.task import ENV, PROJECT, task
+from letta_stack.cli.task import DRY_RUN, ENV, PROJECT, task
 
 
 @task(
@@ -23,3 +23,47 @@ def doctor(
     from letta_stack.topology.project import Project
 
     run.doctor(Project.of(env, project=project), as_data=json, fix=fix)
+
+
+@task(
+    help={
+        "env": "topology with replicas (default: prod)",
+        "project": PROJECT,
+        "image": "what to deploy (default: what `inv up` would start)",
+        "dry_run": DRY_RUN,
+        "maintenance": "allow a pause for a migration that running replicas would not survive",
+        "no_backup": "do not back up first",
+    }
+)
+def deploy(
+    _: Context,
+    env: str = "prod",
+    project: str = "",
+    image: str = "",
+    dry_run: bool = False,
+    maintenance: bool = False,
+    no_backup: bool = False,
+) -> None:
+    """Replace the servers of a running topology without a failed request."""
+    from letta_stack.operate import deploy as deployment
+    from letta_stack.topology.project import Project
+
+    order = deployment.Order(
+        image=image, dry_run=dry_run, maintenance=maintenance, backup=not no_backup
+    )
+    deployment.deploy(Project.of(env, project=project), order)
+
+
+@task(
+    help={
+        "env": "topology with replicas (default: prod)",
+        "project": PROJECT,
+        "dry_run": DRY_RUN,
+    }
+)
+def rollback(_: Context, env: str = "prod", project: str = "", dry_run: bool = False) -> None:
+    """Deploy the image that ran before the present one."""
+    from letta_stack.operate import deploy as deployment
+    from letta_stack.topology.project import Project
+
+    deployment.rollback(Project.of(env, project=project), dry_run=dry_run)

@@ -38,6 +38,7 @@ ns = Collection(
     certs.certs,
     secrets.secrets,
     operate.doctor,
+    operate.support_bundle,
     operate.deploy,
     operate.rollback,
 )

@@ -67,3 +67,20 @@ def rollback(_: Context, env: str = "prod", project: str = "", dry_run: bool = F
     from letta_stack.topology.project import Project
 
     deployment.rollback(Project.of(env, project=project), dry_run=dry_run)
+
+
+@task(
+    name="support-bundle",
+    help={
+        "env": ENV,
+        "project": PROJECT,
+        "output": "file to write (default: letta-stack-support-<project>-<time>.tar.gz here)",
+    },
+)
+def support_bundle(_: Context, env: str = "single", project: str = "", output: str = "") -> None:
+    """Collect versions, configuration, health and logs without secrets."""
+    from letta_stack.base import console
+    from letta_stack.operate import support
+    from letta_stack.topology.project import Project
+
+    console.result(str(support.write(Project.of(env, project=project), output)))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from invoke.collection import Collection
 
 from letta_stack.cli import (
+    backup,
     build,
     certs,
     engine,
     lint,
+    operate,
     otelcol,
     pins,
     release,
@@ -38,4 +40,12 @@ ns = Collection(
     certs.certs,
     secrets.secrets,
     otelcol.otelcol,
+    operate.doctor,
+    operate.support_bundle,
+    operate.deploy,
+    operate.rollback,
+)
+
+ns.add_collection(
+    Collection("backup", backup.create, backup.list_, backup.verify, backup.restore, backup.prune)
 )

@@ -399,6 +399,90 @@ class CollectorNotRunning(LettaStackError):
     exit_code = 109
 
 
+class BackupBroken(LettaStackError):
+    """A backup is incomplete, or is not what was written."""
+
+    exit_code = 110
+
+
+class BackupForeign(LettaStackError):
+    """A backup belongs to another project or to another encryption key."""
+
+    exit_code = 111
+
+
+class BackupNewer(LettaStackError):
+    """A backup was made by something newer than what would have to read it."""
+
+    exit_code = 112
+
+
+class BackupUnknown(LettaStackError):
+    """There is no such backup."""
+
+    exit_code = 113
+
+
+class SecretsUnprotected(LettaStackError):
+    """A backup would hold secrets that nothing encrypts."""
+
+    exit_code = 114
+
+
+class IdentityWrong(LettaStackError):
+    """A recipient or an identity cannot be used, or does not open this backup."""
+
+    exit_code = 115
+
+
+class BackupNoRoom(LettaStackError):
+    """There is too little room for a backup, or to restore one."""
+
+    exit_code = 116
+
+
+class RestoreFailed(LettaStackError):
+    """A restore ended without success; the message says which database is in use now."""
+
+    exit_code = 117
+
+
+class BackupDiffers(LettaStackError):
+    """What a backup restores to is not what was backed up."""
+
+    exit_code = 118
+
+
+class DatabaseElsewhere(LettaStackError):
+    """The project's data is in a database that is not part of it."""
+
+    exit_code = 119
+
+
+class Unhealthy(LettaStackError):
+    """A check of `inv doctor` fails."""
+
+    exit_code = 120
+
+
+class DeployFailed(LettaStackError):
+    """The new replicas did not become healthy; the old ones serve on."""
+
+    exit_code = 121
+
+
+class NothingToRollBack(LettaStackError):
+    """The history of the project has no earlier deployment."""
+
+    exit_code = 122
+
+
+class DeployRefused(LettaStackError):
+    """What should be deployed does not fit what runs; nothing was changed."""
+
+    exit_code = 123
+
+
 class CommandFailed(LettaStackError):
     """A command failed; ``inv`` leaves with the command's own exit code.
 

@@ -5,19 +5,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from letta_stack.base import console
 from letta_stack.errors import CommandFailed, CommandNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 # `docker compose` and `buildx` need this long to undo what they began when Ctrl-C reaches them.
@@ -102,6 +103,49 @@ def probe(
         )
     except CommandNotFound as error:
         return Completed(error.exit_code, "", error.stderr)
+
+
+def stream(
+    argv: Sequence[str], *, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None
+) -> None:
+    """Run with open files as input and output, however large; raise ``CommandFailed`` with what stderr said."""
+    try:
+        child = subprocess.Popen(
+            list(argv),
+            stdin=stdin or subprocess.DEVNULL,
+            stdout=stdout or subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+    except FileNotFoundError as error:
+        raise CommandNotFound(argv) from error
+    try:
+        _, stderr = child.communicate()
+    except BaseException:
+        child.kill()
+        child.wait()
+        raise
+    if child.returncode != 0:
+        raise CommandFailed(argv, child.returncode, stderr.decode(errors="replace"))
+
+
+@contextlib.contextmanager
+def conversation(argv: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    """Start a program that answers line by line, give its pipes, and end it when the block ends."""
+    try:
+        child = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+    except FileNotFoundError as error:
+        raise CommandNotFound(argv) from error
+    with child:
+        try:
+            yield child
+        finally:
+            child.kill()
 
 
 def spawn(argv: Sequence[str], *, log: Path) -> int:

@@ -18,7 +18,15 @@ from letta_stack.errors import (
     WaitTimedOut,
 )
 from letta_stack.policy.lint import refuse_published_data
-from letta_stack.topology import capacity, dotenv, exports, preflight, report, secret_files
+from letta_stack.topology import (
+    capacity,
+    deployed,
+    dotenv,
+    exports,
+    preflight,
+    report,
+    secret_files,
+)
 from letta_stack.topology.catalogue import HEALTH_PATH, SERVER
 from letta_stack.topology.runners.protocol import published, summarise
 
@@ -49,7 +57,9 @@ def up(project: Project, sources: Sources) -> None:
 def _up(project: Project, sources: Sources) -> None:
     running_engine = inspect.require()
     dotenv.check()
-    project = project.with_variables(capacity.variables(running_engine))
+    project = project.with_variables(
+        capacity.variables(running_engine) | deployed.variables(project.name)
+    )
     config = project.runner.config()
     secret_files.single_source(config)
     capacity.check(config, project.expected, running_engine)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from letta_stack.base.paths import ROOT
+from letta_stack.base.paths import ROOT, STATE
 from letta_stack.telemetry.layout import DEFAULT_DIRECTORY
 from letta_stack.topology.catalogue import TOPOLOGIES
 
@@ -111,6 +113,23 @@ RELEASE = (
     text("--version", "options.version", "", "0.16.8"),
     switch("--allow-dirty", "options.allow_dirty"),
 )
+PROD_DEFAULT = (
+    Wire("--env", "project.topology.name", "prod", "dev", "dev"),
+    text("--project", "project.name", "letta-stack-prod", "mine"),
+)
+OUTPUT = text("--output", "target", "", "bundle.tar.gz")
+BACKUP_STACK = (
+    Wire("--env", "project.topology.name", "single", "dev", "dev"),
+    text("--project", "project.name", "letta-stack-single", "mine"),
+)
+DIRECTORY = Wire(
+    "--dir", "directory", STATE / "letta-stack-single/backups", str(ROOT / "there"), ROOT / "there"
+)
+PROTECTION = (
+    Wire("--recipient", "to", [], "age1x", ["age1x"]),
+    switch("--clear-secrets", "clear"),
+)
+BACKUP_ALSO = {"letta_stack.base.lock:held": contextlib.nullcontext()}
 LIFECYCLE = "letta_stack.topology.lifecycle:"
 PUSH = "letta_stack.release.push:"
 
@@ -349,5 +368,116 @@ TABLE = (
         (COLLECTOR_DIRECTORY,),
         answer="1.2.3",
         fixed={"stdout": f"collector 1.2.3: {DEFAULT_DIRECTORY / 'otelcol-contrib'}\n"},
+    ),
+    Wiring(
+        "doctor",
+        "letta_stack.operate.doctor.run:doctor",
+        (ENV, PROJECT, switch("--fix", "fix")),
+        fixed={"as_data": False},
+    ),
+    Wiring(
+        "doctor",
+        "letta_stack.operate.doctor.run:doctor",
+        (),
+        base=("--json",),
+        fixed={"as_data": True},
+    ),
+    Wiring(
+        "deploy",
+        "letta_stack.operate.deploy:deploy",
+        (
+            *PROD_DEFAULT,
+            text("--image", "order.image", "", "me/letta:2"),
+            switch("--dry-run", "order.dry_run"),
+            switch("--maintenance", "order.maintenance"),
+            Wire("--no-backup", "order.backup", default=True, given=None, value=False),
+        ),
+    ),
+    Wiring("rollback", "letta_stack.operate.deploy:rollback", (*PROD_DEFAULT, DRY_RUN)),
+    Wiring(
+        "support-bundle",
+        "letta_stack.operate.support:write",
+        (ENV, Wire("--project", "project.name", "letta-stack-single", "mine", "mine"), OUTPUT),
+        answer="bundle.tar.gz",
+        fixed={"stdout": "bundle.tar.gz\n"},
+    ),
+    Wiring(
+        "backup.create",
+        "letta_stack.operate.backup:create",
+        (*BACKUP_STACK, DIRECTORY, *PROTECTION),
+        answer=SimpleNamespace(directory="there"),
+        also=BACKUP_ALSO,
+        fixed={"stdout": "there\n"},
+    ),
+    Wiring(
+        "backup.list",
+        "letta_stack.operate.store:directory_of",
+        (
+            Wire("--env", "project", "letta-stack-single", "dev", "letta-stack-dev"),
+            text("--project", "project", "letta-stack-single", "mine"),
+            text("--dir", "given", "", "there"),
+        ),
+        answer=Path("nowhere"),
+        fixed={"stdout": "backup  size  Letta  rows  secrets  verified  why\n"},
+    ),
+    Wiring(
+        "backup.verify",
+        "letta_stack.operate.verify:verify_for",
+        (*BACKUP_STACK, text("--identity", "identity", "", "key")),
+        answer="verified",
+        also={"letta_stack.operate.store:find": None},
+        fixed={"stdout": "verified\n"},
+    ),
+    Wiring(
+        "backup.verify",
+        "letta_stack.operate.store:find",
+        (DIRECTORY, text("--backup", "name", "latest", "2026")),
+        also={"letta_stack.operate.verify:verify_for": ""},
+        fixed={"stdout": "\n"},
+    ),
+    Wiring(
+        "backup.restore",
+        "letta_stack.operate.restore:restore",
+        (
+            *BACKUP_STACK,
+            DIRECTORY,
+            *PROTECTION,
+            Wire("--identity", "identity", None, "key", Path("key")),
+            switch("--foreign", "foreign"),
+        ),
+        base=("--yes",),
+        answer=SimpleNamespace(id="before"),
+        also=BACKUP_ALSO | {"letta_stack.operate.store:find": SimpleNamespace(id="one")},
+        fixed={"stdout": "restored one; what was there before is backup before\n"},
+    ),
+    Wiring(
+        "backup.restore",
+        "letta_stack.operate.store:find",
+        (text("--backup", "name", "latest", "2026"),),
+        base=("--yes",),
+        answer=SimpleNamespace(id="one"),
+        also=BACKUP_ALSO | {"letta_stack.operate.restore:restore": SimpleNamespace(id="before")},
+        fixed={"stdout": "restored one; what was there before is backup before\n"},
+    ),
+    Wiring(
+        "backup.prune",
+        "letta_stack.operate.store:prune",
+        (
+            DIRECTORY,
+            Wire("--keep", "keep", 7, "3", 3),
+            Wire("--days", "days", 7, "2", 2),
+            DRY_RUN,
+        ),
+        also=BACKUP_ALSO,
+    ),
+    Wiring(
+        "backup.prune",
+        "letta_stack.operate.store:directory_of",
+        (
+            Wire("--env", "project", "letta-stack-single", "dev", "letta-stack-dev"),
+            text("--project", "project", "letta-stack-single", "mine"),
+        ),
+        answer=Path("nowhere"),
+        also=BACKUP_ALSO,
     ),
 )

@@ -24,6 +24,7 @@ LAYERS = (
     "topology",
     "telemetry",
     "release",
+    "operate",
     "cli",
 )
 PACKAGE = ROOT / "letta_stack"

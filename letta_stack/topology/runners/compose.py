@@ -74,6 +74,16 @@ class Compose:
         if not started.ok:
             raise CommandFailed(command, started.exit_code, started.stderr)
 
+    def scale(self, service: str, count: int) -> None:
+        """Bring a service to ``count`` containers and leave those that are there as they are."""
+        options = ["--detach", "--no-build", "--no-deps", "--no-recreate"]
+        command = self.argv("up", *options, "--scale", f"{service}={count}", service)
+        process.capture(command, env=self.variables)
+
+    def run_once(self, service: str) -> None:
+        """Run a one-shot service to its end, in a container of its own."""
+        process.run(self.argv("run", "--rm", "--no-deps", service), env=self.variables)
+
     def down(self, *, volumes: bool) -> None:
         """Remove the containers, with ``volumes`` the data too."""
         options = ["--volumes"] if volumes else []

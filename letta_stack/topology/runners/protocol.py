@@ -80,6 +80,12 @@ class Runner(Protocol):
     def up(self, services: Sequence[str] = ()) -> None:
         """Create and start what is missing or changed; raise ``CommandFailed``."""
 
+    def scale(self, service: str, count: int) -> None:
+        """Bring a service to ``count`` containers, the present ones untouched; raise ``CommandFailed``."""
+
+    def run_once(self, service: str) -> None:
+        """Run a one-shot service to its end; raise ``CommandFailed``."""
+
     def down(self, *, volumes: bool) -> None:
         """Remove the containers, with ``volumes`` the data too."""
 

@@ -1,0 +1,152 @@
+"""Backups of a topology: the collection `backup`."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+
+from letta_stack.cli.task import DRY_RUN, ENV, PROJECT, task
+
+DIR = "directory with the backups (default: .state/<project>/backups)"
+RECIPIENT = "age or SSH public key that may decrypt the secrets (repeatable; default: $LETTA_STACK_BACKUP_RECIPIENTS)"
+IDENTITY = "file with the private key that opens the secrets"
+CLEAR = "write the secrets unencrypted"
+BACKUP = "name or path of the backup (default: latest)"
+COMMON = {"env": ENV, "project": PROJECT, "dir": DIR}
+
+
+@task(
+    help={**COMMON, "recipient": RECIPIENT, "clear_secrets": CLEAR},
+    iterable=["recipient"],
+)
+def create(
+    _: Context,
+    env: str = "single",
+    project: str = "",
+    dir: str = "",
+    recipient: list[str] | None = None,
+    clear_secrets: bool = False,
+) -> None:
+    """Back up database and secrets of a running topology."""
+    from letta_stack.base import console, lock
+    from letta_stack.operate import backup, store
+    from letta_stack.topology.project import Project
+
+    stack = Project.of(env, project=project)
+    directory = store.directory_of(stack.name, dir)
+    with lock.held(stack.name):
+        to = [] if clear_secrets else backup.recipients(recipient or [], directory)
+        made = backup.create(stack, directory=directory, to=to, clear=clear_secrets)
+    console.result(str(made.directory))
+
+
+@task(name="list", help={**COMMON, "json": "print JSON"})
+def list_(
+    _: Context, env: str = "single", project: str = "", dir: str = "", json: bool = False
+) -> None:
+    """Show the backups of a topology, the oldest first."""
+    from letta_stack.base import console
+    from letta_stack.operate import listing, store
+    from letta_stack.topology.project import Project
+
+    found = store.every(store.directory_of(Project.of(env, project=project).name, dir))
+    console.result(listing.as_json(found) if json else listing.as_text(found))
+
+
+@task(help={**COMMON, "backup": BACKUP, "identity": IDENTITY})
+def verify(
+    _: Context,
+    env: str = "single",
+    project: str = "",
+    backup: str = "latest",
+    dir: str = "",
+    identity: str = "",
+) -> None:
+    """Restore a backup into a throw-away database and compare."""
+    from letta_stack.base import console
+    from letta_stack.operate import store
+    from letta_stack.operate import verify as verification
+    from letta_stack.topology.project import Project
+
+    stack = Project.of(env, project=project)
+    found = store.find(store.directory_of(stack.name, dir), backup)
+    console.result(verification.verify_for(stack, found, identity=identity))
+
+
+@task(
+    help={
+        **COMMON,
+        "backup": BACKUP,
+        "identity": IDENTITY,
+        "recipient": "as in backup.create, for the backup of what is there now",
+        "clear_secrets": CLEAR,
+        "foreign": "take a backup of another project",
+        "yes": "do not ask before the data is replaced",
+    },
+    iterable=["recipient"],
+)
+def restore(
+    _: Context,
+    env: str = "single",
+    project: str = "",
+    backup: str = "latest",
+    dir: str = "",
+    identity: str = "",
+    recipient: list[str] | None = None,
+    clear_secrets: bool = False,
+    foreign: bool = False,
+    yes: bool = False,
+) -> None:
+    """Put a backup in the place of the data of a running topology."""
+    from pathlib import Path
+
+    from letta_stack.base import console, lock
+    from letta_stack.operate import backup as backups
+    from letta_stack.operate import restore as restoration
+    from letta_stack.operate import store
+    from letta_stack.topology import lifecycle
+    from letta_stack.topology.project import Project
+
+    stack = Project.of(env, project=project)
+    directory = store.directory_of(stack.name, dir)
+    found = store.find(directory, backup)
+    if not yes:
+        lifecycle.confirm(f"replace the data of {stack.name} with backup {found.id}?")
+    with lock.held(stack.name):
+        before = restoration.restore(
+            stack,
+            found,
+            identity=Path(identity) if identity else None,
+            directory=directory,
+            to=[] if clear_secrets else backups.recipients(recipient or [], directory),
+            clear=clear_secrets,
+            foreign=foreign,
+        )
+    console.result(f"restored {found.id}; what was there before is backup {before.id}")
+
+
+@task(
+    help={
+        **COMMON,
+        "keep": "keep this many of the newest",
+        "days": "keep what is younger",
+        "dry_run": DRY_RUN,
+    }
+)
+def prune(
+    _: Context,
+    env: str = "single",
+    project: str = "",
+    dir: str = "",
+    keep: str = "7",
+    days: str = "7",
+    dry_run: bool = False,
+) -> None:
+    """Delete old backups; never the newest, nor the newest verified."""
+    from letta_stack.base import flags, lock
+    from letta_stack.operate import store
+    from letta_stack.topology.project import Project
+
+    stack = Project.of(env, project=project)
+    numbers = {"keep": flags.count("--keep", keep), "days": flags.count("--days", days)}
+    with lock.held(stack.name):
+        store.prune(store.directory_of(stack.name, dir), **numbers, dry_run=dry_run)

@@ -1,0 +1,86 @@
+"""A running topology over the years: `doctor`, `support-bundle`, `deploy`, `rollback`."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+
+from letta_stack.cli.task import DRY_RUN, ENV, PROJECT, task
+
+
+@task(
+    help={
+        "env": ENV,
+        "project": PROJECT,
+        "json": "print JSON",
+        "fix": "also do what is safe, and say what was done",
+    }
+)
+def doctor(
+    _: Context, env: str = "single", project: str = "", json: bool = False, fix: bool = False
+) -> None:
+    """Look at everything that usually goes wrong, and say what to do."""
+    from letta_stack.operate.doctor import run
+    from letta_stack.topology.project import Project
+
+    run.doctor(Project.of(env, project=project), as_data=json, fix=fix)
+
+
+@task(
+    help={
+        "env": "topology with replicas (default: prod)",
+        "project": PROJECT,
+        "image": "what to deploy (default: what `inv up` would start)",
+        "dry_run": DRY_RUN,
+        "maintenance": "allow a pause for a migration that running replicas would not survive",
+        "no_backup": "do not back up first",
+    }
+)
+def deploy(
+    _: Context,
+    env: str = "prod",
+    project: str = "",
+    image: str = "",
+    dry_run: bool = False,
+    maintenance: bool = False,
+    no_backup: bool = False,
+) -> None:
+    """Replace the servers of a running topology without a failed request."""
+    from letta_stack.operate import deploy as deployment
+    from letta_stack.topology.project import Project
+
+    order = deployment.Order(
+        image=image, dry_run=dry_run, maintenance=maintenance, backup=not no_backup
+    )
+    deployment.deploy(Project.of(env, project=project), order)
+
+
+@task(
+    help={
+        "env": "topology with replicas (default: prod)",
+        "project": PROJECT,
+        "dry_run": DRY_RUN,
+    }
+)
+def rollback(_: Context, env: str = "prod", project: str = "", dry_run: bool = False) -> None:
+    """Deploy the image that ran before the present one."""
+    from letta_stack.operate import deploy as deployment
+    from letta_stack.topology.project import Project
+
+    deployment.rollback(Project.of(env, project=project), dry_run=dry_run)
+
+
+@task(
+    name="support-bundle",
+    help={
+        "env": ENV,
+        "project": PROJECT,
+        "output": "file to write (default: letta-stack-support-<project>-<time>.tar.gz here)",
+    },
+)
+def support_bundle(_: Context, env: str = "single", project: str = "", output: str = "") -> None:
+    """Collect versions, configuration, health and logs without secrets."""
+    from letta_stack.base import console
+    from letta_stack.operate import support
+    from letta_stack.topology.project import Project
+
+    console.result(str(support.write(Project.of(env, project=project), output)))

@@ -1,0 +1,173 @@
+"""`inv backup.create`: a consistent dump, the secrets for those who may have them, and a manifest that proves both."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from letta_stack.base import console, process
+from letta_stack.errors import BackupNoRoom, CommandFailed, NotRunning, SecretsUnprotected
+from letta_stack.operate import dump, manifest, postgres, secrets_bundle, store
+from letta_stack.operate.manifest import Manifest
+from letta_stack.pins.file import Pins
+from letta_stack.topology.catalogue import SERVER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from letta_stack.operate.postgres import Postgres
+    from letta_stack.operate.secrets_bundle import Secrets
+    from letta_stack.operate.store import Backup
+    from letta_stack.topology.project import Project
+
+RECIPIENTS_VARIABLE = "LETTA_STACK_BACKUP_RECIPIENTS"
+MIB = 1024**2
+RESERVE = 256 * MIB  # what a backup leaves to everything else on its disk
+VERSION_LABEL = "org.opencontainers.image.version"
+
+
+def recipients(given: Sequence[str], directory: Path) -> list[str]:
+    """Return who may decrypt: the flags, else the variable, else those of the newest backup."""
+    if given:
+        return list(given)
+    if text := os.environ.get(RECIPIENTS_VARIABLE):
+        return [one.strip() for one in text.split(",") if one.strip()]
+    known = [one.manifest.recipients for one in store.every(directory) if one.manifest]
+    return known[-1] if known else []
+
+
+def create(
+    project: Project,
+    *,
+    directory: Path,
+    to: Sequence[str],
+    clear: bool = False,
+    omit: bool = False,
+    reason: str = "by hand",
+) -> Backup:
+    """Back a running project up into a new directory below ``directory``.
+
+    ``to`` are age recipients for the secrets. ``clear`` writes them as they are instead, ``omit`` leaves them out: such a
+    backup restores only where the same encryption key still is. Raises ``SecretsUnprotected`` if none of the three is
+    given, ``BackupNoRoom``, ``NotRunning``, ``DatabaseElsewhere``.
+    """
+    if not (to or clear or omit):
+        raise SecretsUnprotected(
+            "nothing would protect the secrets in this backup; give --recipient age1... (see `age-keygen`), "
+            f"or set {RECIPIENTS_VARIABLE}, or mean it with --clear-secrets"
+        )
+    for one in to:
+        secrets_bundle.recipient(one)
+    source = postgres.of(project)
+    facts = dump.facts(source)
+    directory.mkdir(parents=True, exist_ok=True)
+    check_room(directory, int(str(facts["bytes"])))
+    server = server_container(project)
+    secrets = secrets_bundle.collect(server)
+
+    moment = datetime.now(UTC)
+    name = f"{moment:%Y%m%dT%H%M%SZ}"
+    partial = directory / f"{store.PARTIAL}{name}"
+    partial.mkdir(mode=0o700)
+    try:
+        content = dump.write(source, partial / manifest.DUMP)
+        write_secrets(partial, secrets, to=to, clear=clear)
+        files = {one.name: manifest.digest(one) for one in sorted(partial.iterdir())}
+        about = describe(project, source, facts, server)
+        about |= {"id": name, "created": moment.isoformat(timespec="seconds"), "reason": reason}
+        about |= {"key_id": manifest.derive(secrets.encryption_key, name)[0]}
+        written = Manifest(recipients=list(to), files=files, tables=content, **about)
+        written.save(partial, secrets.encryption_key)
+        flush(partial)
+        partial.replace(directory / name)
+    except (OSError, CommandFailed) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if is_full(error):
+            raise BackupNoRoom(
+                f"{directory} became full while the backup was written; nothing of it was kept: free some "
+                "room (`inv backup.prune`), or choose another disk: --dir"
+            ) from error
+        raise
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    console.say(
+        f"backup {name}: {sum(one.rows for one in content.values())} rows in {len(content)} tables"
+    )
+    return store.Backup(directory / name, replace(written))
+
+
+def check_room(directory: Path, database_bytes: int) -> None:
+    """Raise ``BackupNoRoom`` unless even a dump that does not compress would fit."""
+    free = shutil.disk_usage(directory).free
+    needed = database_bytes + RESERVE
+    if free < needed:
+        raise BackupNoRoom(
+            f"{directory} has {free // MIB} MiB free and a backup of this database may need {needed // MIB}; "
+            "free some room (`inv backup.prune`), or choose another disk: --dir"
+        )
+
+
+def is_full(error: Exception) -> bool:
+    """Say whether a disk without room was the reason, ours or that of the program that wrote to it."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return isinstance(error, CommandFailed) and "no space left" in error.stderr.lower()
+
+
+def server_container(project: Project) -> str:
+    """Return a container of the server, a running one if there is one. Raises ``NotRunning``."""
+    states = [state for state in project.runner.states() if state.service == SERVER]
+    if not states:
+        raise NotRunning(
+            f"{project.name} has no {SERVER}, so nobody knows its encryption key; start it with "
+            f"`inv up {project.flags}`"
+        )
+    return min(states, key=lambda state: state.state != "running").container
+
+
+def write_secrets(directory: Path, secrets: Secrets, *, to: Sequence[str], clear: bool) -> None:
+    """Write the secrets, for their recipients if there are any."""
+    if to:
+        (directory / manifest.SEALED_SECRETS).write_bytes(secrets_bundle.encrypt(secrets, to))
+    elif clear:
+        (directory / manifest.CLEAR_SECRETS).write_bytes(secrets.to_json())
+
+
+def describe(
+    project: Project, source: Postgres, facts: dict[str, object], server: str
+) -> dict[str, Any]:
+    """Collect what the manifest says about where the backup comes from."""
+    template = "{{.Image}} {{index .Config.Labels " + f'"{VERSION_LABEL}"' + "}}"
+    inspect = ["docker", "container", "inspect", "--format", template]
+    server_image, _, letta = process.capture([*inspect, server]).strip().partition(" ")
+    database_image, _, _ = process.capture([*inspect, source.container]).strip().partition(" ")
+    return {
+        "topology": project.topology.name,
+        "project": project.name,
+        "stack_version": Pins.load()["LETTA_STACK_VERSION"],
+        "letta_version": letta,
+        "server_image": server_image,
+        "database_image": database_image,
+        "postgres_version": str(facts["server"]).split()[0],
+        "revision": facts["revision"] or "",
+        "extensions": facts["extensions"],
+        "database": source.name,
+        "database_bytes": facts["bytes"],
+        "owner": source.owner,
+        "roles": facts["roles"],
+        "settings": facts["settings"],
+    }
+
+
+def flush(directory: Path) -> None:
+    """Bring every file to the disk before the directory gets its final name; only the owner may read them."""
+    for path in directory.iterdir():
+        path.chmod(0o600)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

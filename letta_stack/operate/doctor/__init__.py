@@ -1,0 +1,1 @@
+"""`inv doctor`: what an operator would look at first, looked at in a few seconds."""

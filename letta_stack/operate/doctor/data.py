@@ -1,0 +1,116 @@
+"""Checks of what is kept: backups, the growth of the database, and how the gateway passes streams."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from letta_stack.base import process
+from letta_stack.base.paths import STATE
+from letta_stack.operate import store, table
+from letta_stack.operate.doctor.model import WARN, Finding, fail, ok, skip, warn
+from letta_stack.topology.catalogue import GATEWAY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from letta_stack.operate.doctor.model import Subject
+
+TOO_OLD = timedelta(days=2)
+DAY = 86400.0
+SHORTEST = 3600.0  # seconds between two sizes that a forecast may be made from
+KEPT = 400
+SOON_DAYS = 30
+# Where nginx's own image and the gateway's start script have the configuration.
+CONFIGURATION = "cat /tmp/gateway/*.conf /etc/letta-stack/gateway/*.template /etc/nginx/conf.d/*.conf 2>/dev/null; true"
+
+
+def backups(subject: Subject, now: datetime | None = None) -> Finding:
+    """Look at the age of the newest backup, and whether it was ever restored."""
+    now = now or datetime.now(UTC)
+    usable = [one for one in store.every(subject.backups) if one.manifest]
+    make = f"`inv backup.create {subject.project.flags}`"
+    if not usable:
+        return warn("backups", f"none in {subject.backups}", make)
+    age = now - usable[-1].created
+    seen = f"{len(usable)}, the newest {usable[-1].id} is {age.days} days and {age.seconds // 3600} hours old"
+    if age > TOO_OLD:
+        return warn("backups", seen, make)
+    if not any(one.verified for one in usable):
+        return warn(
+            "backups",
+            f"{seen}; none was ever verified",
+            f"`inv backup.verify {subject.project.flags}`",
+        )
+    return ok("backups", seen)
+
+
+def interrupted(subject: Subject) -> Finding:
+    """Look for what a killed command left among the backups."""
+    left = store.leftovers(subject.backups)
+    if not left:
+        return ok("unfinished backups", "none")
+
+    def repair() -> str:
+        for path in left:
+            store.remove(path)
+        return f"deleted {len(left)} unfinished backups"
+
+    fix = "`inv doctor --fix` or `inv backup.prune` deletes them"
+    seen = f"{len(left)} in {subject.backups}"
+    return Finding("unfinished backups", WARN, seen, fix, repair)
+
+
+def growth(subject: Subject, facts_bytes: int, free: int) -> Finding:
+    """Remember the size of the database, and say when its disk will be full at this pace."""
+    path = STATE / subject.project.name / "sizes.json"
+    sizes = remember(path, facts_bytes)
+    days = forecast(sizes, free)
+    seen = f"database {table.size(facts_bytes)}"
+    if days is None:
+        return ok("growth", f"{seen}; too few looks, or it does not grow")
+    seen += f"; full in {days:.0f} days at the pace since {datetime.fromtimestamp(sizes[0][0], UTC):%Y-%m-%d}"
+    if days < SOON_DAYS:
+        return warn("growth", seen, "see docs/operating.md, 'What grows'")
+    return ok("growth", seen)
+
+
+def remember(path: Path, size: int) -> list[tuple[float, int]]:
+    """Append a size to the file of a project and return all of them, the oldest first."""
+    try:
+        sizes = [
+            (float(moment), int(one))
+            for moment, one in json.loads(path.read_text(encoding="ascii"))
+        ]
+    except (OSError, ValueError, TypeError):
+        sizes = []
+    sizes = [*sizes[-KEPT:], (time.time(), size)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(sizes), encoding="ascii")
+    return sizes
+
+
+def forecast(sizes: Sequence[tuple[float, int]], free: int) -> float | None:
+    """Return in how many days ``free`` bytes are used up, None if that cannot be said."""
+    (since, before), (until, now) = sizes[0], sizes[-1]
+    if until - since < SHORTEST or now <= before:
+        return None
+    return free / ((now - before) / (until - since)) / DAY
+
+
+def gateway(subject: Subject) -> Finding:
+    """Look whether streams pass the gateway unbuffered."""
+    container = subject.running(GATEWAY.name)
+    if not container:
+        return skip("gateway", "not part of this topology, or not running")
+    text = process.probe(["docker", "exec", container, "sh", "-c", CONFIGURATION]).stdout
+    if "proxy_buffering off" in " ".join(text.split()):
+        return ok("gateway", "passes streams as they come")
+    return fail(
+        "gateway",
+        "buffers: streams arrive at their end",
+        "proxy_buffering off in its configuration",
+    )

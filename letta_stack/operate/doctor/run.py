@@ -1,0 +1,89 @@
+"""Asks every check at once and shows the answers."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from letta_stack.base import console
+from letta_stack.engine import inspect
+from letta_stack.errors import LettaStackError, Unhealthy
+from letta_stack.operate import postgres, store, table
+from letta_stack.operate.doctor import data, host, inside
+from letta_stack.operate.doctor.model import FAIL, ORDER, Finding, Subject, fail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from letta_stack.topology.project import Project
+
+CHECKS: tuple[Callable[[Subject], Finding | list[Finding]], ...] = (
+    *(host.engine, host.room, host.memory, host.services, host.port, host.pins, host.settings),
+    *(host.secrets, inside.check, data.gateway, data.backups, data.interrupted),
+)
+
+
+def diagnose(project: Project) -> list[Finding]:
+    """Return what every check found, the worst first."""
+    subject = Subject(project, store.directory_of(project.name), project.runner.states())
+    with concurrent.futures.ThreadPoolExecutor(len(CHECKS) + 1) as pool:
+        answers = [pool.submit(answer, check, subject) for check in (*CHECKS, growth)]
+    found = [finding for one in answers for finding in one.result()]
+    return sorted(found, key=lambda finding: ORDER.index(finding.state))
+
+
+def answer(check: Callable[[Subject], Finding | list[Finding]], subject: Subject) -> list[Finding]:
+    """Run a check; one that cannot look is a failure of its own, not of the others."""
+    try:
+        found = check(subject)
+    except (LettaStackError, OSError) as error:
+        return [fail(check.__name__, f"could not look: {error}", "see the checks above")]
+    return found if isinstance(found, list) else [found]
+
+
+def growth(subject: Subject) -> list[Finding]:
+    """Forecast from the size of the database, if there is one here."""
+    root = Path(inspect.look().root_dir)
+    try:
+        target = postgres.of(subject.project)
+        size = int(target.value("SELECT pg_database_size(current_database())"))
+    except LettaStackError:
+        return []
+    return [data.growth(subject, size, shutil.disk_usage(root).free)] if root.is_dir() else []
+
+
+def repair(findings: Sequence[Finding]) -> None:
+    """Do what is safe, and say what was done."""
+    for finding in findings:
+        if finding.repair:
+            console.say(f"{finding.name}: {finding.repair()}")
+
+
+def as_text(findings: Sequence[Finding]) -> str:
+    """Show what was found to a person."""
+    rows = []
+    for one in findings:
+        rows.append((one.state, one.name, one.seen))
+        if one.fix:
+            rows.append(("", "", f"-> {one.fix}"))
+    return table.render(rows)
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """Show what was found to a program."""
+    fields = ("name", "state", "seen", "fix")
+    return json.dumps([{name: getattr(one, name) for name in fields} for one in findings], indent=1)
+
+
+def doctor(project: Project, *, as_data: bool, fix: bool) -> None:
+    """Show what every check found. Raises ``Unhealthy`` if one fails."""
+    findings = diagnose(project)
+    if fix:
+        repair(findings)
+        findings = diagnose(project)
+    console.result(as_json(findings) if as_data else as_text(findings))
+    if failed := [one.name for one in findings if one.state == FAIL]:
+        raise Unhealthy(f"{project.name}: {', '.join(failed)}; what to do is said above")

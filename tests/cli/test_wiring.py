@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Ended
 
 MODES = {
-    "--yes",
     "--json",
     "--sarif",
     "--push",

@@ -85,7 +85,14 @@ def registry_image() -> str:
 
 @pytest.fixture(scope="session")
 def registry(registry_image: str) -> Iterator[str]:
-    """Give the HOST:PORT of an open registry without TLS."""
+    """Give the HOST:PORT of an open registry without TLS. In memory: a push of the tiny image waits for disks only."""
+    with support.registry_container(registry_image, "--tmpfs=/var/lib/registry:size=256m") as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def large_registry(registry_image: str) -> Iterator[str]:
+    """Give the HOST:PORT of an open registry that has room for the server's image."""
     with support.registry_container(registry_image) as host:
         yield host
 

@@ -193,7 +193,7 @@ def test_ctrl_c_at_any_write_says_what_is_left_and_leaves_nothing_half(
         proxy.resume.set()
         assert driver.returncode == InterruptedByUser.exit_code
         assert errors.count("\n") == 1
-        assert "run the same command again" in errors
+        assert "again to go on" in errors
         check_no_half_release(proxy.upstream, repository, old=old, new=new)
         proxy.reset()
         assert quiet_push(proxy.host, repository, NEW, layout) == new

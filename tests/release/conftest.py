@@ -11,6 +11,7 @@ import pytest
 from letta_stack.base.paths import ROOT
 from tests.release import secure as secure_registry
 from tests.release import support
+from tests.release.fault_proxy import FaultProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,3 +131,9 @@ def secure(
     directory = tmp_path_factory.mktemp("htpasswd")
     with secure_registry.running(registry_image, certificate, directory) as one:
         yield one
+
+
+@pytest.fixture
+def proxy(registry: str) -> Iterator[FaultProxy]:
+    with FaultProxy(registry) as proxy:
+        yield proxy

@@ -26,7 +26,7 @@ from letta_stack.registry.layout import Layout
 from letta_stack.registry.repository import Repository
 from letta_stack.release.build import output_options
 from letta_stack.topology.catalogue import HEALTH_PATH
-from tests.release import support
+from tests.release import observe, support
 from tests.release.conftest import ALL_FAULTS
 from tests.release.fault_proxy import FaultProxy
 
@@ -81,21 +81,21 @@ def pushed(large_registry: str, pytestconfig: pytest.Config) -> str:
 
 def test_the_release_is_complete(large_registry: str, pushed: str) -> None:
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", pushed)
-    assert pushed in support.tags_of(large_registry, REPOSITORY).values()
-    assert not support.defects(large_registry, REPOSITORY)
+    assert pushed in observe.tags_of(large_registry, REPOSITORY).values()
+    assert not observe.defects(large_registry, REPOSITORY)
 
 
 def test_an_unchanged_push_finds_out_in_seconds_that_nothing_is_to_be_done(
     large_registry: str, pushed: str, pytestconfig: pytest.Config
 ) -> None:
-    before = support.tags_of(large_registry, REPOSITORY)
+    before = observe.tags_of(large_registry, REPOSITORY)
     with FaultProxy(large_registry) as proxy:
         started = time.monotonic()
         assert inv_push(proxy.host, released(pytestconfig)) == pushed
         assert time.monotonic() - started < UNCHANGED_SECONDS
         assert proxy.uploaded_bytes == 0
         assert not [seen for seen in proxy.seen if seen.method == "PUT"]
-    assert support.tags_of(large_registry, REPOSITORY) == before
+    assert observe.tags_of(large_registry, REPOSITORY) == before
 
 
 def layers(image: Image) -> dict[str, list[str]]:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SHORT_DELAY = 0.05
-HOLD_LIMIT = 20.0
+SHORT_DELAY, HOLD_LIMIT = 0.05, 20.0  # seconds
 
 
 class Fault(enum.Enum):

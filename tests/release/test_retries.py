@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,21 +12,13 @@ from letta_stack.errors import (
     TagTaken,
 )
 from tests.release import observe, support
-from tests.release.fault_proxy import Fault, FaultProxy, Seen
+from tests.release.fault_proxy import Fault, FaultProxy
 from tests.release.pushes import FLOATING, NEW, fresh, requests_of_a_push
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.release.support import Builds
-
-    Chosen = Callable[..., list[tuple[int, Seen]]]
-
-# Retried until the push succeeds; DEAD and HOLD end it.
-PASSING = [fault for fault in Fault if fault not in {Fault.DEAD, Fault.HOLD}]
-HANGING = replace(support.QUICK, read_timeout=0.25)
-INTERRUPT_SECONDS = 20.0
 
 
 def test_retry_after_is_obeyed(proxy: FaultProxy, builds: Builds) -> None:

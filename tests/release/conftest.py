@@ -11,6 +11,7 @@ import pytest
 from letta_stack.base.paths import ROOT
 from tests.release import secure as secure_registry
 from tests.release import support
+from tests.release.fault_proxy import FaultProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +86,14 @@ def registry_image() -> str:
 
 @pytest.fixture(scope="session")
 def registry(registry_image: str) -> Iterator[str]:
-    """Give the HOST:PORT of an open registry without TLS."""
+    """Give the HOST:PORT of an open registry without TLS. In memory: a push of the tiny image waits for disks only."""
+    with support.registry_container(registry_image, "--tmpfs=/var/lib/registry:size=256m") as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def large_registry(registry_image: str) -> Iterator[str]:
+    """Give the HOST:PORT of an open registry that has room for the server's image."""
     with support.registry_container(registry_image) as host:
         yield host
 
@@ -123,3 +131,9 @@ def secure(
     directory = tmp_path_factory.mktemp("htpasswd")
     with secure_registry.running(registry_image, certificate, directory) as one:
         yield one
+
+
+@pytest.fixture
+def proxy(registry: str) -> Iterator[FaultProxy]:
+    with FaultProxy(registry) as proxy:
+        yield proxy

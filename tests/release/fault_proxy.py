@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SHORT_DELAY = 0.05
-HOLD_LIMIT = 20.0
+SHORT_DELAY, HOLD_LIMIT = 0.05, 20.0  # seconds
 
 
 class Fault(enum.Enum):
@@ -123,7 +122,7 @@ class _Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is part of the test."""
+        """A client that leaves is part of the test."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

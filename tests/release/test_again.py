@@ -10,7 +10,7 @@ import pytest
 from letta_stack.errors import TagTaken
 from letta_stack.registry.layout import Layout
 from letta_stack.release.tags import Channel
-from tests.release import support, tiny
+from tests.release import observe, support, tiny
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ def test_what_is_published_with_the_same_labels_is_not_built_again(
 
     assert again == digest
     assert [line for line in lines if line.startswith("not built: ")]
-    assert support.tags_of(registry, repository) == dict.fromkeys(
+    assert observe.tags_of(registry, repository) == dict.fromkeys(
         (VERSION, "0.16", "latest"), digest
     )
 
@@ -53,9 +53,9 @@ def test_a_second_registry_gets_a_copy_of_what_the_first_has(
 
     both.push(no_build, needed_bytes=0, reuse=True)
 
-    copied = support.tags_of(registry, f"{repository}-copy")
+    copied = observe.tags_of(registry, f"{repository}-copy")
     assert copied == dict.fromkeys((VERSION, "0.16", "latest"), digest)
-    assert not support.defects(registry, f"{repository}-copy")
+    assert not observe.defects(registry, f"{repository}-copy")
 
 
 @pytest.mark.parametrize(
@@ -99,13 +99,13 @@ def test_a_release_that_lost_a_blob_is_built_again_and_complete(
         *("rm", "-r", f"/var/lib/registry/docker/registry/v2/blobs/sha256/{lost[:2]}/{lost}"),
         f"/var/lib/registry/docker/registry/v2/repositories/{repository}/_layers/sha256/{lost}",
     )
-    assert support.defects(registry, repository)
+    assert observe.defects(registry, repository)
 
     support.publisher(registry, repository, VERSION).push(
         lambda path: support.copy(layout, path), needed_bytes=0, reuse=True
     )
 
-    assert not support.defects(registry, repository)
+    assert not observe.defects(registry, repository)
 
 
 def nightly(registry: str, repository: str, layout: Path) -> str:
@@ -120,13 +120,13 @@ def test_a_second_nightly_of_a_day_gets_the_next_number(
     first, second = (nightly(registry, repository, layout) for layout in layouts[:2])
 
     expected = {NIGHT: first, f"{NIGHT}-2": second, "nightly": second}
-    assert support.tags_of(registry, repository) == expected
+    assert observe.tags_of(registry, repository) == expected
     assert nightly(registry, repository, layouts[1]) == second
-    assert support.tags_of(registry, repository) == expected
+    assert observe.tags_of(registry, repository) == expected
 
     third = nightly(registry, repository, layouts[2])
 
-    assert support.tags_of(registry, repository) == {
+    assert observe.tags_of(registry, repository) == {
         **expected,
         f"{NIGHT}-3": third,
         "nightly": third,
@@ -146,10 +146,10 @@ def test_a_nightly_has_one_name_in_all_registries(
         lambda path: support.copy(layout, path), needed_bytes=0
     )
 
-    assert support.tags_of(registry, other.repository) == dict.fromkeys(
+    assert observe.tags_of(registry, other.repository) == dict.fromkeys(
         (f"{NIGHT}-2", "nightly"), second
     )
-    assert support.tags_of(registry, repository)[NIGHT] == first
+    assert observe.tags_of(registry, repository)[NIGHT] == first
 
 
 def test_a_commit_has_one_image(registry: str, repository: str, builds: Builds) -> None:

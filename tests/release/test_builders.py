@@ -17,7 +17,7 @@ from letta_stack.image import third_party
 from letta_stack.registry.layout import Layout
 from letta_stack.release import trial_start
 from letta_stack.release.reproducible import check
-from tests.release import support, tiny
+from tests.release import observe, support, tiny
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,8 +86,8 @@ def test_a_build_becomes_a_release_of_two_architectures(
 
     digest = support.publisher(registry, repository, VERSION).push(build, needed_bytes=0)
 
-    assert support.tags_of(registry, repository) == dict.fromkeys((VERSION, *FLOATING), digest)
-    assert not support.defects(registry, repository)
+    assert observe.tags_of(registry, repository) == dict.fromkeys((VERSION, *FLOATING), digest)
+    assert not observe.defects(registry, repository)
 
 
 def test_two_builds_without_cache_are_the_same(builder: str, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_build_that_fails_publishes_nothing(
     with pytest.raises(CommandFailed):
         support.publisher(registry, repository, VERSION).push(build, needed_bytes=0)
 
-    assert support.tags_of(registry, repository) == {}
+    assert observe.tags_of(registry, repository) == {}
 
 
 @pytest.mark.parametrize("platform", tiny.PLATFORMS)

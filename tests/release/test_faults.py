@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -16,38 +15,24 @@ from letta_stack.base.paths import ROOT
 from letta_stack.errors import (
     InterruptedByUser,
     RegistryUnreachable,
-    ReleaseIncomplete,
-    TagTaken,
 )
-from tests.release import support
+from tests.release import observe, support
 from tests.release.conftest import ALL_FAULTS
 from tests.release.fault_proxy import Fault, FaultProxy, Seen
+from tests.release.pushes import FLOATING, NEW, OLD, fresh, quiet_push, requests_of_a_push
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from tests.release.conftest import FaultLog
     from tests.release.support import Builds
 
     Chosen = Callable[..., list[tuple[int, Seen]]]
 
-OLD, NEW = "0.16.7", "0.16.8"
-FLOATING = ("0.16", "latest")
 # Retried until the push succeeds; DEAD and HOLD end it.
 PASSING = [fault for fault in Fault if fault not in {Fault.DEAD, Fault.HOLD}]
 HANGING = replace(support.QUICK, read_timeout=0.25)
 INTERRUPT_SECONDS = 20.0
-
-
-@pytest.fixture
-def proxy(registry: str) -> Iterator[FaultProxy]:
-    with FaultProxy(registry) as proxy:
-        yield proxy
-
-
-def fresh() -> str:
-    return f"letta/{secrets.token_hex(6)}"
 
 
 @pytest.fixture
@@ -68,25 +53,11 @@ def chosen(pytestconfig: pytest.Config) -> Chosen:
     return choose
 
 
-def requests_of_a_push(proxy: FaultProxy, layout: Path, before: Path | None = None) -> list[Seen]:
-    """Push once without a fault, on top of ``before``, to learn which requests there are to break."""
-    repository = fresh()
-    if before is not None:
-        quiet_push(proxy.upstream, repository, OLD, before)
-    proxy.reset()
-    quiet_push(proxy.host, repository, NEW, layout)
-    return proxy.seen
-
-
-def quiet_push(host: str, repository: str, version: str, layout: Path) -> str:
-    return support.push(host, repository, version, layout, say=lambda _: None)
-
-
 def check_no_half_release(registry: str, repository: str, *, old: str, new: str) -> None:
     """Check the promise to everybody who pulls, at whatever point the push ended."""
-    found = support.tags_of(registry, repository)
+    found = observe.tags_of(registry, repository)
 
-    assert not support.defects(registry, repository)
+    assert not observe.defects(registry, repository)
     assert found[OLD] == old
     assert found.get(NEW, new) == new
     for tag in FLOATING:
@@ -119,10 +90,10 @@ def test_a_push_survives_one_fault_at_any_request(
         )
 
         proxy.resume.set()
-        assert support.tags_of(proxy.upstream, repository) == dict.fromkeys(
+        assert observe.tags_of(proxy.upstream, repository) == dict.fromkeys(
             (NEW, *FLOATING), digest
         )
-        assert not support.defects(proxy.upstream, repository)
+        assert not observe.defects(proxy.upstream, repository)
         fault_log.add(fault, request, "the push succeeded by itself")
 
 
@@ -139,13 +110,13 @@ def test_a_registry_that_dies_at_any_request_has_no_half_release_and_the_push_co
         with pytest.raises(RegistryUnreachable, match="run the same push again"):
             support.push(proxy.host, repository, NEW, layout, say=lambda _: None, policy=once_more)
 
-        new = support.digest_of(layout)
+        new = observe.digest_of(layout)
         check_no_half_release(registry, repository, old=old, new=new)
         proxy.reset()
         assert quiet_push(proxy.host, repository, NEW, layout) == new
         expected = {OLD: old, **dict.fromkeys((NEW, *FLOATING), new)}
-        assert support.tags_of(registry, repository) == expected
-        assert not support.defects(registry, repository)
+        assert observe.tags_of(registry, repository) == expected
+        assert not observe.defects(registry, repository)
         fault_log.add(
             Fault.DEAD, request, "the push failed, nothing was half, a second push completed it"
         )
@@ -160,7 +131,7 @@ def test_ctrl_c_at_any_write_says_what_is_left_and_leaves_nothing_half(
     chosen: Chosen,
 ) -> None:
     old_layout, layout = builds.path(OLD), builds.path(NEW)
-    new = support.digest_of(layout)
+    new = observe.digest_of(layout)
     seen = requests_of_a_push(proxy, layout, old_layout)
     for number, request in chosen(seen):
         if request.method != method:
@@ -193,74 +164,12 @@ def test_ctrl_c_at_any_write_says_what_is_left_and_leaves_nothing_half(
         proxy.resume.set()
         assert driver.returncode == InterruptedByUser.exit_code
         assert errors.count("\n") == 1
-        assert "run the same command again" in errors
+        assert "again to go on" in errors
         check_no_half_release(proxy.upstream, repository, old=old, new=new)
         proxy.reset()
         assert quiet_push(proxy.host, repository, NEW, layout) == new
         expected = {OLD: old, **dict.fromkeys((NEW, *FLOATING), new)}
-        assert support.tags_of(proxy.upstream, repository) == expected
+        assert observe.tags_of(proxy.upstream, repository) == expected
         fault_log.add(
             Fault.HOLD, request, "exit code 130, nothing was half, a second push completed it"
         )
-
-
-def test_retry_after_is_obeyed(proxy: FaultProxy, builds: Builds) -> None:
-    proxy.retry_after = "1"
-    proxy.reset((0, Fault.TOO_MANY))
-    lines: list[str] = []
-
-    support.push(proxy.host, fresh(), NEW, builds.path(NEW), say=lines.append)
-
-    assert [line for line in lines if "again in 1.0 s" in line]
-
-
-def test_a_registry_that_asks_for_hours_is_not_waited_for(
-    proxy: FaultProxy, builds: Builds
-) -> None:
-    proxy.retry_after = "3600"
-    proxy.reset((0, Fault.TOO_MANY))
-
-    with pytest.raises(RegistryUnreachable, match="asks to wait 3600 s"):
-        support.push(proxy.host, fresh(), NEW, builds.path(NEW))
-
-
-def test_one_dead_registry_of_two_is_named_and_the_other_is_complete(
-    proxy: FaultProxy, registry: str, builds: Builds
-) -> None:
-    layout, repository, mirror = builds.path(NEW), fresh(), fresh()
-    support.push(registry, mirror, NEW, layout)
-    blob_upload = next(
-        number
-        for number, request in enumerate(requests_of_a_push(proxy, layout))
-        if request.method == "PUT"
-    )
-    proxy.reset((blob_upload, Fault.DEAD))
-
-    with pytest.raises(ReleaseIncomplete) as caught:
-        support.push([proxy.host, registry], repository, NEW, layout)
-
-    # The same storage behind two addresses: the one that lives gets everything.
-    message = str(caught.value)
-    assert f"released in: {registry}/{repository}" in message
-    assert f"NOT in {proxy.host}/{repository}" in message
-    assert not support.defects(registry, repository)
-    proxy.reset()
-    digest = support.push([proxy.host, registry], repository, NEW, layout)
-    assert support.tags_of(registry, repository) == dict.fromkeys((NEW, *FLOATING), digest)
-
-
-def test_somebody_elses_release_during_the_build_is_not_overwritten(
-    registry: str, builds: Builds
-) -> None:
-    repository = fresh()
-    ours, theirs = builds.path(NEW), builds.path(NEW, b"theirs\n")
-    publisher = support.publisher(registry, repository, NEW)
-
-    def build(path: Path) -> None:
-        support.push(registry, repository, NEW, theirs)
-        support.copy(ours, path)
-
-    with pytest.raises(TagTaken, match="--revision"):
-        publisher.push(build, needed_bytes=0)
-
-    assert support.tags_of(registry, repository)[NEW] == support.digest_of(theirs)

@@ -8,7 +8,7 @@ import pytest
 
 from letta_stack.base import process
 from letta_stack.errors import RegistryUnreachable
-from tests.release import support
+from tests.release import observe, support
 from tests.release.forward_proxy import ForwardProxy
 from tests.release.secure import NAME, Secure, log_in
 
@@ -44,7 +44,7 @@ def test_an_own_ca_is_trusted_behind_a_proxy(
 
         digest = support.push(NAME, repository, VERSION, layout, ca=secure.ca)
 
-        assert digest == support.digest_of(layout)
+        assert digest == observe.digest_of(layout)
         assert set(proxy.tunnels) == {f"{NAME}:443"}
 
 
@@ -57,7 +57,7 @@ def test_a_registry_on_this_machine_is_asked_without_the_proxy(
     digest = support.push(registry, repository, VERSION, layout)
 
     monkeypatch.undo()
-    assert support.tags_of(registry, repository)[VERSION] == digest
+    assert observe.tags_of(registry, repository)[VERSION] == digest
 
 
 @pytest.fixture
@@ -84,4 +84,4 @@ def test_a_registry_without_tls_is_named_and_allowed_by_a_flag(
         support.push(plain, repository, VERSION, layout)
     digest = support.push(plain, repository, VERSION, layout, plain_http=[plain])
 
-    assert support.tags_of(plain, repository)[VERSION] == digest
+    assert observe.tags_of(plain, repository)[VERSION] == digest

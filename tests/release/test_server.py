@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from letta_stack.base.paths import ROOT
 from letta_stack.base.wait import wait_until
 from letta_stack.image import server, third_party
 from letta_stack.image.server import Request
+from letta_stack.image.sources import PLATFORMS
 from letta_stack.image.version import agree, parse
 from letta_stack.pins.file import Pins
 from letta_stack.registry import reference
@@ -24,18 +26,19 @@ from letta_stack.registry.layout import Layout
 from letta_stack.registry.repository import Repository
 from letta_stack.release.build import output_options
 from letta_stack.topology.catalogue import HEALTH_PATH
-from tests.release import support
+from tests.release import observe, support
+from tests.release.conftest import ALL_FAULTS
 from tests.release.fault_proxy import FaultProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from letta_stack.registry.oci import Image
 
 LETTA = Pins.load()["LETTA_VERSION"]
 REPOSITORY = "letta/letta"
-PLATFORMS = ("linux/amd64", "linux/arm64")
+UNCHANGED_SECONDS = 10.0
 # As in images/bin/clamp-times.
 MOMENT = 1_767_225_600
 A_DAY = 86_400
@@ -46,9 +49,21 @@ EMULATED_START_SECONDS = 600.0
 pytestmark = pytest.mark.timeout(900, func_only=True)
 
 
-def inv_push(host: str) -> str:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Start this machine's image, with --all-faults the other one too: emulated, it takes minutes."""
+    if "started" in metafunc.fixturenames:
+        metafunc.parametrize("started", released(metafunc.config), indirect=True)
+
+
+def released(config: pytest.Config) -> tuple[str, ...]:
+    """Return the platforms to push for."""
+    return PLATFORMS if config.getoption(ALL_FAULTS, default=False) else (third_party.native(),)
+
+
+def inv_push(host: str, platforms: Sequence[str]) -> str:
     """Push the checkout as it is; return the digest that the command prints."""
     inv = [sys.executable, "-m", "invoke", "build", "--push", "--allow-dirty"]
+    inv += [f"--platform={platform}" for platform in platforms]
     pushed = subprocess.run(
         [*inv, f"--repository={host}/{REPOSITORY}"],
         cwd=ROOT,
@@ -60,20 +75,27 @@ def inv_push(host: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def pushed(registry: str) -> str:
-    return inv_push(registry)
+def pushed(large_registry: str, pytestconfig: pytest.Config) -> str:
+    return inv_push(large_registry, released(pytestconfig))
 
 
-def test_the_release_is_complete_and_a_second_push_moves_no_blob(
-    registry: str, pushed: str
-) -> None:
+def test_the_release_is_complete(large_registry: str, pushed: str) -> None:
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", pushed)
-    assert pushed in support.tags_of(registry, REPOSITORY).values()
-    assert not support.defects(registry, REPOSITORY)
+    assert pushed in observe.tags_of(large_registry, REPOSITORY).values()
+    assert not observe.defects(large_registry, REPOSITORY)
 
-    with FaultProxy(registry) as proxy:
-        assert inv_push(proxy.host) == pushed
+
+def test_an_unchanged_push_finds_out_in_seconds_that_nothing_is_to_be_done(
+    large_registry: str, pushed: str, pytestconfig: pytest.Config
+) -> None:
+    before = observe.tags_of(large_registry, REPOSITORY)
+    with FaultProxy(large_registry) as proxy:
+        started = time.monotonic()
+        assert inv_push(proxy.host, released(pytestconfig)) == pushed
+        assert time.monotonic() - started < UNCHANGED_SECONDS
         assert proxy.uploaded_bytes == 0
+        assert not [seen for seen in proxy.seen if seen.method == "PUT"]
+    assert observe.tags_of(large_registry, REPOSITORY) == before
 
 
 def layers(image: Image) -> dict[str, list[str]]:
@@ -84,13 +106,14 @@ def layers(image: Image) -> dict[str, list[str]]:
 
 
 def test_a_later_commit_has_the_same_layers_because_no_file_names_the_time_of_its_build(
-    registry: str, pushed: str, tmp_path: Path
+    large_registry: str, pushed: str, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     path = tmp_path / "later.tar"
     found = git.read(ROOT)
     later = replace(found, epoch=found.epoch + A_DAY)
-    server.run(Request(PLATFORMS, ca=support.ca_file()), output_options(str(path), later), {})
-    (target,) = reference.parse_targets([registry], [REPOSITORY])
+    request = Request(released(pytestconfig), ca=support.ca_file())
+    server.run(request, output_options(str(path), later), {})
+    (target,) = reference.parse_targets([large_registry], [REPOSITORY])
 
     with Repository(target) as source, Layout(path) as layout:
         assert layers(source.verify(pushed)) == layers(layout.image)
@@ -104,11 +127,11 @@ def test_a_later_commit_has_the_same_layers_because_no_file_names_the_time_of_it
                 assert newest.mtime <= MOMENT, f"{platform}: {newest.name}"
 
 
-@pytest.fixture(params=PLATFORMS)
-def started(request: pytest.FixtureRequest, registry: str, pushed: str) -> Iterator[str]:
+@pytest.fixture
+def started(request: pytest.FixtureRequest, large_registry: str, pushed: str) -> Iterator[str]:
     """Pull by digest and run; give the URL of the API."""
     platform = str(request.param)
-    reference = f"{registry}/{REPOSITORY}@{pushed}"
+    reference = f"{large_registry}/{REPOSITORY}@{pushed}"
     name = f"{support.RUN}-{platform.rpartition('/')[2]}"
     try:
         process.run(["docker", "pull", "--quiet", f"--platform={platform}", reference])

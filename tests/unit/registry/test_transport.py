@@ -289,3 +289,16 @@ def test_a_token_server_without_tls_is_allowed_by_name(
 
     with repository:
         assert repository.tags() == []
+
+
+@pytest.mark.parametrize(
+    ("url", "own"),
+    [
+        (f"https://{HOST}/x", True),
+        (f"http://{HOST}/x", False),
+        (f"https://{HOST}:5000/x", False),
+        ("https://other.example/x", False),
+    ],
+)
+def test_only_the_same_scheme_host_and_port_see_the_login(url: str, own: bool) -> None:
+    assert transport().is_own(url) is own

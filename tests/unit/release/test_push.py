@@ -1,0 +1,188 @@
+"""What `inv build --push` and `inv promote` hand to the publisher, and what a dry run leaves alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from letta_stack.base import git
+from letta_stack.base.git import Checkout
+from letta_stack.errors import BadReference, BadVersion
+from letta_stack.image import server, third_party
+from letta_stack.image.server import Request
+from letta_stack.registry import credentials
+from letta_stack.release import build, promote, push, version_check
+from letta_stack.release.options import Options
+from letta_stack.release.publisher import Publisher
+from tests.support.memory_registry import MemoryRegistry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+REQUEST = Request(("linux/amd64",), images="hub", otelcol="release")
+OPTIONS = Options([], ["a.example/letta/letta"], plain_http=["a.example:80"])
+DIGEST = "sha256:" + "a" * 64
+
+
+@pytest.fixture(autouse=True)
+def checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git, "read", lambda _: Checkout(COMMIT, 1_700_000_000))
+
+
+@pytest.fixture(autouse=True)
+def bases(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = third_party.Plan({"DEBIAN_IMAGE": "debian@sha256:1"}, {}, ())
+    monkeypatch.setattr(third_party, "choose", lambda *_, **__: plan)
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Publisher, dict[str, Any]]]:
+    """Return what the publisher is asked for; builds are made, into nothing."""
+    calls: list[tuple[str, Publisher, dict[str, Any]]] = []
+
+    def note(name: str) -> Any:
+        def act(self: Publisher, *arguments: Any, **options: Any) -> str:
+            calls.append((name, self, {**options, "arguments": arguments}))
+            return DIGEST
+
+        return act
+
+    for name in ("push", "upload", "promote", "preview"):
+        monkeypatch.setattr(Publisher, name, note(name))
+    monkeypatch.setattr(build, "check_machine", lambda _: None)
+    return calls
+
+
+@pytest.mark.parametrize("no_cache", [False, True])
+def test_a_push_is_labelled_with_its_inputs_and_built_anew_without_cache(
+    no_cache: bool, published: list[tuple[str, Publisher, dict[str, Any]]]
+) -> None:
+    request = Request(("linux/amd64",), images="hub", otelcol="release", no_cache=no_cache)
+
+    assert push.push(OPTIONS, request, say=print) == DIGEST
+
+    ((name, publisher, options),) = published
+    assert name == "push"
+    assert options["reuse"] is not no_cache
+    assert options["needed_bytes"] == build.BYTES_PER_PLATFORM
+    assert publisher.wanted.labels[server.INPUTS_LABEL] == build.inputs(request)
+    assert publisher.wanted.labels[server.REVISION_LABEL] == COMMIT
+    assert publisher.plain_http == ["a.example:80"]
+
+
+def test_the_build_has_the_labels_and_is_started_once(
+    published: list[tuple[str, Publisher, dict[str, Any]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built: list[tuple[list[str], dict[str, str]]] = []
+    started: list[Path] = []
+    monkeypatch.setattr(
+        server, "run", lambda _, output, labels, **__: built.append((output, labels))
+    )
+    monkeypatch.setattr(version_check, "check_answer", lambda path, *_: started.append(path))
+    push.push(OPTIONS, REQUEST, say=print)
+    ((_, publisher, options),) = published
+
+    options["arguments"][0](tmp_path / "x.tar")
+
+    ((output, labels),) = built
+    assert labels == publisher.wanted.labels
+    assert f"--output=type=oci,dest={tmp_path / 'x.tar'},force-compression=true" in output
+    assert started == [tmp_path / "x.tar"]
+
+
+def test_an_untagged_push_only_uploads(
+    published: list[tuple[str, Publisher, dict[str, Any]]],
+) -> None:
+    assert push.push(OPTIONS, REQUEST, say=print, untagged=True) == DIGEST
+
+    assert [name for name, *_ in published] == ["upload"]
+
+
+def test_a_dry_run_of_a_push_shows_plan_and_command(
+    published: list[tuple[str, Publisher, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[bool] = []
+    monkeypatch.setattr(server, "run", lambda *_, dry_run: runs.append(dry_run))
+
+    assert push.push(OPTIONS, REQUEST, say=print, dry_run=True) == ""
+
+    assert [name for name, *_ in published] == ["preview"]
+    assert runs == [True]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_promotion_tags_digests_and_asks_for_no_inputs(
+    dry_run: bool, published: list[tuple[str, Publisher, dict[str, Any]]]
+) -> None:
+    done = promote.promote(OPTIONS, REQUEST, [DIGEST], say=print, dry_run=dry_run)
+
+    ((name, publisher, options),) = published
+    assert (done, name) == (("", "preview") if dry_run else (DIGEST, "promote"))
+    assert server.INPUTS_LABEL not in publisher.wanted.labels
+    if not dry_run:
+        source, digests = options["arguments"]
+        assert str(source.target) == "a.example/letta/letta"
+        assert digests == [DIGEST]
+
+
+@pytest.mark.parametrize(
+    ("digests", "words"), [([], "no digest given"), (["latest"], "is no digest")]
+)
+def test_a_promotion_needs_digests(
+    digests: list[str], words: str, published: list[tuple[str, Publisher, dict[str, Any]]]
+) -> None:
+    with pytest.raises(BadReference, match=words):
+        promote.promote(OPTIONS, REQUEST, digests, say=print)
+    assert published == []
+
+
+def test_a_host_that_may_be_plain_has_no_scheme() -> None:
+    options = Options([], ["a.example/letta/letta"], plain_http=["http://a.example"])
+
+    with pytest.raises(BadReference, match="without a scheme"):
+        options.targets()
+
+
+def test_tags_are_shown_as_if_nothing_were_published_without_a_repository() -> None:
+    lines: list[str] = []
+
+    push.show_tags(Options([], [], version="0.16.8"), ca=None, say=lines.append)
+
+    assert lines[0] == "no --repository given: as if nothing were published"
+    assert [line.split()[0] for line in lines[2:]] == ["0.16.8", "0.16", "latest"]
+
+
+def test_tags_are_shown_against_what_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "find", lambda _: None)
+    monkeypatch.setattr(requests.Session, "request", MemoryRegistry().request)
+    lines: list[str] = []
+
+    options = Options([], ["a.example/letta/letta"], version="0.16.8-r2")
+    push.show_tags(options, ca=None, say=lines.append)
+
+    assert lines[0] == "a.example/letta/letta"
+    assert lines[1].split()[0] == "0.16.8-r2"
+
+
+def test_tags_of_a_version_that_is_none_are_refused() -> None:
+    with pytest.raises(BadVersion):
+        push.show_tags(Options([], [], version=""), ca=None, say=print)
+
+
+def test_the_inputs_depend_on_bases_and_collector_and_not_on_platforms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = build.inputs(REQUEST)
+    both = Request(("linux/amd64", "linux/arm64"), images="hub", otelcol="release")
+    assert build.inputs(both) == first
+
+    compiled = Request(("linux/amd64",), images="hub", otelcol="build")
+    assert build.inputs(compiled) != first
+    plan = third_party.Plan({"DEBIAN_IMAGE": "debian@sha256:2"}, {}, ())
+    monkeypatch.setattr(third_party, "choose", lambda *_, **__: plan)
+    assert build.inputs(REQUEST) != first

@@ -13,13 +13,14 @@ if not _START_CODE.is_dir():
     raise BadPins(f"{ROOT} is not a checkout of letta-stack; change into one")
 sys.path.append(str(_START_CODE))  # its last place: nothing else may be shadowed
 
-from entrypoint import environment, errors, paths, plan  # noqa: E402 - needs the line above
+from entrypoint import environment, errors, paths, plan, telemetry  # noqa: E402 - needs the line above
 
 API_PORT = plan.API_PORT  # inside the container
 VOLUME = str(paths.VOLUME)
 SECRETS = str(paths.SECRETS)
 PASSWORD_FILE = str(paths.SERVER_PASSWORD)
 OFF = environment.OFF  # what a switch takes for "no", in any case of letters
+collector_configuration = telemetry.configuration
 
 EXIT_CODES = {
     error.exit_code: inspect.cleandoc(error.__doc__ or "").partition("\n")[0]

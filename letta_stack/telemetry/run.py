@@ -9,11 +9,14 @@ from letta_stack.base import console
 from letta_stack.telemetry import rule
 from letta_stack.telemetry.layout import Layout
 
+# isort: split
+# `rule` has put the start code on the path.
+from entrypoint import collector, errors
+
 
 def main() -> int:
     """Run the container's own start of the collector, with the host's files."""
     layout = Layout.of(sys.argv[1])
-    collector, errors = rule.load("collector"), rule.load("errors")
     place = collector.Place(layout.program, rule.CONFIGURATIONS, layout.data)
     try:
         collector.run(rule.settings() | {"PATH": os.environ["PATH"]}, place)

@@ -69,7 +69,7 @@ def stored(image: str, clickhouse_image: str) -> Iterator[Stored]:  # noqa: F811
         telemetry.clickhouse("store-clickhouse", network, clickhouse_image) as clickhouse,
         harness.server("store", environment=environment, networks=[network]) as server,
     ):
-        server.wait_until_healthy()
+        server.wait_until_healthy(timeout=300)
         yield Stored(server, clickhouse)
 
 

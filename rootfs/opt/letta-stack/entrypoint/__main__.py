@@ -1,7 +1,7 @@
 """``python -m entrypoint STEP``: one line and an exit code instead of a traceback.
 
-Steps of the whole stack: prepare, bootstrap, migrate, serve. ``standalone migrate``, ``standalone serve`` and ``collector``
-are one part by itself, as the container's first process.
+Steps of the whole stack: prepare, bootstrap, migrate, serve, collector. ``standalone migrate`` and ``standalone serve`` are one of them
+by itself, as the container's first process.
 """
 
 from __future__ import annotations

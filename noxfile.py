@@ -121,6 +121,8 @@ def lint(session: nox.Session) -> None:
     session.run("shellcheck", *shell_scripts())
     session.run("yamllint", "--strict", ".")
     compose_files = tracked("compose/*.yaml", "*compose.yaml")
+    # Its parser has no tags of compose's own (!reset); `nox -s compose` lets compose read those files.
+    compose_files = [name for name in compose_files if b" !" not in Path(ROOT, name).read_bytes()]
     session.run("check-jsonschema", "--builtin-schema=vendor.compose-spec", *compose_files)
     workflows, actions = tracked(".github/workflows/*.yml"), tracked(".github/actions/*.yml")
     session.run("check-jsonschema", "--builtin-schema=vendor.github-workflows", *workflows)

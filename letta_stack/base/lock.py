@@ -11,14 +11,13 @@ from letta_stack.errors import ProjectLocked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @contextlib.contextmanager
-def held(project: str, *, directory: Path = STATE) -> Iterator[None]:
+def held(project: str) -> Iterator[None]:
     """Hold the lock of a project; raise ``ProjectLocked`` at once if another process has it."""
-    directory.mkdir(exist_ok=True)
-    path = directory / f"{project}.lock"
+    STATE.mkdir(exist_ok=True)
+    path = STATE / f"{project}.lock"
     # Never deleted: a process that waits for a deleted file would lock nothing.
     with path.open("a", encoding="ascii") as file:
         try:

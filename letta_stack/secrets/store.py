@@ -72,6 +72,8 @@ class Store:
             _check_mode(self.path(name), 0o177)
             value = self.read(name)
             kinds.check(name, value)
+            if self.path(name + OLD).exists():
+                continue  # being rotated: the new value may be there before its fingerprint
             if name in known and not scram.matches(kinds.password(name, value), known[name]):
                 raise SecretDrifted(
                     f"{self.path(name)} was changed by hand, and what uses it was not: put the old value "
@@ -81,11 +83,13 @@ class Store:
     def record(self) -> None:
         """Bring what is derived from the secrets up to date."""
         values = {name: self.read(name) for name in kinds.NAMES}
-        known = self.fingerprints()
+        before = self.fingerprints()
+        known = dict(before)
         for name, value in values.items():
             if name not in known or not scram.matches(kinds.password(name, value), known[name]):
                 known[name] = kinds.fingerprint(name, value)
-        self.write(FINGERPRINTS, json.dumps(known))
+        if known != before:
+            self.write(FINGERPRINTS, json.dumps(known))
         for name, text in kinds.derived(values, known).items():
             if not self.path(name).exists() or self.path(name).read_text("ascii") != text:
                 self.write(name, text, mode=PUBLIC)

@@ -62,10 +62,12 @@ def _up(project: Project, sources: Sources) -> None:
     )
     config = project.runner.config()
     secret_files.single_source(config)
+    project = project.counted(config)
     capacity.check(config, project.expected, running_engine)
     ports = published(config)
     refuse_published_data(project.topology.name, config)
     preflight.ports(ports, project.name, project.port_flags)
+    preflight.open_api(ports, config)
     disk.check(running_engine, build=False)
     if project.topology.secrets:
         project = project.with_variables(secret_files.prepare(project))

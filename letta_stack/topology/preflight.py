@@ -5,11 +5,13 @@ from __future__ import annotations
 import ipaddress
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from letta_stack.base import process
-from letta_stack.errors import PortBusy, WrongArchitecture
+from letta_stack.errors import BadValue, PortBusy, WrongArchitecture
+from letta_stack.image.contract import OFF
+from letta_stack.topology.catalogue import SERVER
 from letta_stack.topology.runners.compose import PROJECT_LABEL
 
 if TYPE_CHECKING:
@@ -71,6 +73,19 @@ def ports(wanted: list[Published], project: str, flags: Mapping[str, str]) -> No
         if is_busy(port):
             owner = owner_of(port.port)
             raise PortBusy(f"port {port.port} is in use by {owner}; stop it, or {instead}")
+
+
+def open_api(wanted: list[Published], config: Mapping[str, Any]) -> None:
+    """Raise ``BadValue`` if other machines would reach an API without a password: it runs code for anybody who asks."""
+    servers = config["services"].get(SERVER, {}).get("environment") or {}
+    if str(servers.get("LETTA_SERVER_SECURE")).lower() not in OFF:
+        return
+    for port in wanted:
+        if not port.address or not ipaddress.ip_address(port.address).is_loopback:
+            raise BadValue(
+                f"LETTA_SERVER_SECURE is off, and {port.service} is published on {port.address or 'every address'}: "
+                "whoever reaches it can run code; keep the password, or publish on 127.0.0.1"
+            )
 
 
 def containers_on(port: int) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from letta_stack.errors import BadValue
 from letta_stack.topology.catalogue import PORT_VARIABLE, find
@@ -61,6 +61,17 @@ class Project:
     def with_variables(self, variables: Mapping[str, str]) -> Project:
         """Return the same project with more variables."""
         return replace(self, variables={**self.variables, **variables})
+
+    def counted(self, config: Mapping[str, Any]) -> Project:
+        """Return the same project with the number of servers of its rendered model: .env may set it as well."""
+        replicated = [one.name for one in self.topology.services if one.replicated]
+        counts = {
+            str(config["services"][name].get("deploy", {}).get("replicas", 1))
+            for name in replicated
+        }
+        return (
+            replace(self, replicas=check_replicas(self.topology, counts.pop())) if counts else self
+        )
 
     @property
     def flags(self) -> str:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from letta_stack.topology.runners.protocol import State
 
 HEALTHY_SECONDS = lifecycle.HEALTHY_SECONDS
+CLOCK_SECONDS = 1.0  # by how much the engine's clock and this machine's may differ
 
 
 def rotate(project: Project, name: str) -> None:
@@ -105,7 +106,7 @@ def _rotate(one: Rotation) -> None:
 def _restart_servers(project: Project, *, since: float) -> None:
     """Restart the servers that were started before ``since`` (seconds of the epoch), one after the other."""
     for state in project.runner.states():
-        if state.service == SERVER and started(state.container) <= since:
+        if state.service == SERVER and started(state.container) <= since + CLOCK_SECONDS:
             console.say(f"restarting {state.container}; it first ends the requests that it has")
             process.capture(["docker", "restart", state.container])
             _wait_until_ready(project, state)

@@ -6,8 +6,10 @@ by itself, as `docker run` does: they belong to `single`, the topology that is t
 
 from __future__ import annotations
 
+import shutil
 import sys
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,11 +17,13 @@ import requests
 from python_on_whales import docker
 
 from letta_stack.base import process
-from letta_stack.base.paths import ROOT
+from letta_stack.base.paths import ROOT, SECRETS
 from letta_stack.engine import inspect
 from letta_stack.image import third_party
 from letta_stack.pins.file import Pins
 from letta_stack.release import notes
+from letta_stack.secrets import kinds
+from letta_stack.secrets.store import Store
 from letta_stack.topology.catalogue import SERVER, TOPOLOGIES
 from letta_stack.topology.project import Project
 from tests.smoke import harness
@@ -163,6 +167,26 @@ class Deployment(Server):
             state.container for state in self.stack.runner.states() if state.service == name
         )
 
+    @cached_property
+    def password(self) -> str:
+        """Read the generated password, in the way that `inv up` shows."""
+        if self.stack.topology.secrets:
+            return Store.of(self.stack.name).read(kinds.SERVER)
+        return super().password
+
+    def secrets(self) -> dict[str, str]:
+        """Return the secrets of the stack by file name."""
+        if not self.stack.topology.secrets:
+            return super().secrets()
+        store = Store.of(self.stack.name)
+        return {name: kinds.password(name, store.read(name)) for name in kinds.NAMES}
+
+    def execute(self, *command: str) -> str:
+        """Run a command inside the container: as root, or as its only user where root can do nothing."""
+        if not self.stack.topology.secrets:
+            return super().execute(*command)
+        return str(docker.container.execute(self.container, list(command)))
+
     def provider_requests(self) -> list[dict[str, object]]:
         """Return what the scripted language model was asked so far."""
         answer = requests.get(
@@ -176,6 +200,13 @@ class Deployment(Server):
 def inv(*arguments: str, environment: Mapping[str, str] | None = None) -> None:
     """Run a task as an operator does."""
     process.run([sys.executable, "-m", "invoke", *arguments], env=environment, cwd=ROOT)
+
+
+def provider_network(topology: str) -> str:
+    """Return the network on which the server reaches its model providers, by its name in the model."""
+    model = Project.of(topology).runner.config()
+    mine = model["services"][SERVER]["networks"]
+    return str(next(name for name in mine if not model["networks"][name].get("internal")))
 
 
 @pytest.fixture(scope="session")
@@ -202,16 +233,19 @@ def deployment(topology: str) -> Iterator[Deployment]:
     images.prepare([topology])
     project = f"{harness.RUN}-{topology}"
     port = harness.free_port()
+    replicas = "2" if any(one.replicated for one in TOPOLOGIES[topology].services) else ""
     environment = harness.blank_environment() | harness.PROVIDER
     # Compose takes a network with these labels for its own. It must be there before the stack is: the server
     # looks for the models of its providers only once, when it starts.
-    labels = {"com.docker.compose.project": project, "com.docker.compose.network": "default"}
-    docker.network.create(f"{project}_default", labels=labels)
+    short_name = provider_network(topology)
+    network = f"{project}_{short_name}"
+    labels = {"com.docker.compose.project": project, "com.docker.compose.network": short_name}
+    docker.network.create(network, labels=labels)
     try:
         with harness.script(
             f"{topology}-stub",
             "llm_stub.py",
-            networks=[f"{project}_default"],
+            networks=[network],
             network_aliases=[harness.STUB_HOST],
             publish=[("127.0.0.1:", harness.STUB_PORT)],
         ) as stub:
@@ -223,14 +257,17 @@ def deployment(topology: str) -> Iterator[Deployment]:
                 project,
                 "--port",
                 port,
+                *(["--replicas", replicas] if replicas else []),
                 environment=environment,
             )
-            stack = Project.of(topology, project=project, port=port).with_variables(environment)
+            stack = Project.of(topology, project=project, port=port, replicas=replicas)
+            stack = stack.with_variables(environment)
             states = stack.runner.states()
             container = next(state.container for state in states if state.service == SERVER)
             yield Deployment(container, f"http://127.0.0.1:{port}", stack, stub)
     finally:
         inv("down", "--env", topology, "--project", project, "--volumes", "--yes")
+        shutil.rmtree(SECRETS / project, ignore_errors=True)
         assert harness.leftovers(project) == []
 
 

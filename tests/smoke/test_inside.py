@@ -6,6 +6,8 @@ import http.server
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
+
 from letta_stack.topology import preflight
 from tests.smoke import harness
 
@@ -17,9 +19,10 @@ if TYPE_CHECKING:
 
 ROOT_UID = 0
 SUPERVISORS = {"s6-svscan", "s6-supervise"}
-EMBEDDED = {"single": {"postgres", "redis-server"}, "dev": set()}
+EMBEDDED = {"single": {"postgres", "redis-server"}, "dev": set(), "prod": set()}
 
 
+@pytest.mark.only("single", "dev")
 def test_nothing_but_the_supervisors_runs_as_root(deployment: Deployment) -> None:
     processes = deployment.processes()
     names = {one.name for one in processes}
@@ -35,6 +38,7 @@ def test_only_what_is_not_external_is_embedded(deployment: Deployment) -> None:
     assert databases == EMBEDDED[deployment.stack.topology.name]
 
 
+@pytest.mark.only("single", "dev")
 def test_traces_arrive_in_the_collectors_file(
     deployment: Deployment, client: Letta, agent: AgentState
 ) -> None:

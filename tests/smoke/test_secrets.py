@@ -49,6 +49,7 @@ def known_secrets(deployment: Deployment) -> Mapping[str, str]:
     return secrets
 
 
+@pytest.mark.only("single", "dev")
 def test_secrets_are_roots_alone(deployment: Deployment) -> None:
     modes = deployment.execute(
         "sh", "-c", f"stat -c '%a %u' {harness.SECRETS_PATH} {harness.SECRETS_PATH}/*"
@@ -99,6 +100,7 @@ def test_inspecting_the_containers_shows_no_generated_secret(
         assert harness.mentions(shown, known_secrets) == []
 
 
+@pytest.mark.only("single", "dev")
 def test_traces_carry_no_secret(
     deployment: Deployment, client: Letta, known_secrets: Mapping[str, str]
 ) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from letta_stack.base import lock
 from tests.support import settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class BlockedPopen(subprocess.Popen[Any]):
@@ -29,3 +33,8 @@ def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def real_processes() -> None:
     """Let this test start processes (never docker's)."""
+
+
+@pytest.fixture(autouse=True)
+def no_locks_in_the_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(lock, "STATE", tmp_path / ".state")

@@ -281,3 +281,24 @@ def test_a_client_that_is_dropped_closes_nothing_by_itself() -> None:
     client()  # dropped at once
 
     assert finalised == []
+
+
+class RedisClient:
+    def __init__(self, host: str, port: int, password: str | None = None) -> None:
+        self.address = (host, port)
+        self.password = password
+
+
+@pytest.mark.parametrize("given", ["s3cret", None])
+def test_redis_gets_the_password_that_is_set(
+    given: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LETTA_REDIS_PASSWORD", raising=False)
+    if given:
+        monkeypatch.setenv("LETTA_REDIS_PASSWORD", given)
+    module = SimpleNamespace(AsyncRedisClient=type("Patched", (RedisClient,), {}))
+    patches.give_redis_its_password(module)
+
+    client = module.AsyncRedisClient(host="redis", port=6379)
+
+    assert (client.address, client.password) == (("redis", 6379), given)

@@ -123,7 +123,7 @@ class _Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is part of the test."""
+        """A client that leaves is part of the test."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -186,6 +186,13 @@ def compose(session: nox.Session) -> None:
     run_docker(session, "pytest", *selected(session, "tests/compose"))
 
 
+@nox.session(default=False)
+def mutation(session: nox.Session) -> None:
+    """Put mistakes into the code and count how many the tests notice. Arguments: packages, `--every N` for a sample."""
+    install(session, "test")
+    session.run("python", "-m", "tests.mutation.run", *session.posargs)
+
+
 @nox.session(tags=["update"], default=False)
 def fix(session: nox.Session) -> None:
     """Repair what ruff can repair, and format. Arguments go to `ruff check`."""

@@ -27,7 +27,7 @@ def ensure(*, change: bool) -> str:
         register()
     except (OSError, CommandFailed) as error:
         return f"arm64: cannot be run here, the kernel did not take the emulator ({error})"
-    return "arm64: emulated by qemu (registered now, until the next boot)"
+    return "arm64: emulated by qemu (registered now, until the machine starts again)"
 
 
 def state(binfmt: Path) -> str:

@@ -58,7 +58,7 @@ class Engine:
 def require() -> Engine:
     """Return the engine that answers, or raise what is wrong with it."""
     found = look()
-    if problem := judge(found):
+    if problem := problem_of(found):
         raise problem
     return found
 
@@ -118,7 +118,7 @@ def parse(facts: dict[str, Any]) -> Engine:
     )
 
 
-def judge(engine: Engine) -> LettaStackError | None:
+def problem_of(engine: Engine) -> LettaStackError | None:
     """Return what keeps this project from working with the engine, if anything does."""
     if parse_version(engine.version) < OLDEST_ENGINE:
         return EngineTooOld(

@@ -41,8 +41,8 @@ SYSTEMD_RUNS = Path("/run/systemd/system")
 
 # Debian 12 has engine 20.10, which knows neither the containerd store nor compose v2. Debian 13's packages need only
 # a C library that 12 has; these and nothing else are taken from there.
-BORROW_FOR = {"bookworm": "trixie"}
-BORROWED = ("docker.io", "docker-cli", "containerd", "docker-buildx", "docker-compose")
+SUITE_FOR = {"bookworm": "trixie"}
+FROM_SUITE = ("docker.io", "docker-cli", "containerd", "docker-buildx", "docker-compose")
 
 
 @dataclass(frozen=True)
@@ -189,16 +189,16 @@ def install(packages: Sequence[str], machine: Machine) -> None:
     if not missing:
         return
     console.say(f"installing {', '.join(missing)}")
-    if set(missing) & set(BORROWED):
-        borrow(machine)
+    if set(missing) & set(FROM_SUITE):
+        add_suite(machine)
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     process.run(["apt-get", "update", "-q"], env=quiet)
     process.run(["apt-get", "install", "-q", "-y", "--no-install-recommends", *missing], env=quiet)
 
 
-def borrow(machine: Machine) -> None:
+def add_suite(machine: Machine) -> None:
     """Let apt see the suite that the engine is taken from, for the engine's packages alone."""
-    suite = BORROW_FOR.get(machine.codename)
+    suite = SUITE_FOR.get(machine.codename)
     if suite is None:
         return
     files = [*(APT_DIR / "sources.list.d").glob("*"), APT_DIR / "sources.list"]
@@ -211,7 +211,7 @@ def borrow(machine: Machine) -> None:
             f"apt has no source for {machine.codename} to derive one for {suite} from; add your "
             "mirror to /etc/apt/sources.list and run `inv engine` again"
         )
-    write(APT_DIR / "preferences.d" / "letta-stack-engine", apt.pin(BORROWED, suite=suite))
+    write(APT_DIR / "preferences.d" / "letta-stack-engine", apt.pin(FROM_SUITE, suite=suite))
     write(
         APT_DIR / "sources.list.d" / "letta-stack-engine.sources",
         "\n".join(source.render() for source in derived),
@@ -241,7 +241,7 @@ def with_containerd_store(text: str, path: Path) -> str | None:
         features: dict[str, Any] = dict(settings.get("features", {}))
     except (json.JSONDecodeError, AttributeError, TypeError, ValueError) as error:
         raise EngineStoreWrong(
-            f"{path} is not the JSON that an engine reads ({error}); mend it"
+            f"{path} is not the JSON that an engine reads ({error}); correct it"
         ) from error
     if "containerd-snapshotter" in features:
         if features["containerd-snapshotter"] is True:
@@ -270,18 +270,18 @@ def start() -> None:
         return  # installing the package has started it
     if SYSTEMD_RUNS.is_dir():
         process.run(["systemctl", "enable", "--now", "docker.service"])
-        evidence = "journalctl -u docker.service"
+        log = "journalctl -u docker.service"
     else:
         pid = process.spawn(["dockerd"], log=DAEMON_LOG)
         console.say(f"started dockerd (pid {pid}; log {DAEMON_LOG}; stop it with `kill {pid}`)")
-        evidence = str(DAEMON_LOG)
+        log = str(DAEMON_LOG)
     with Progress("waiting for the engine"):
         try:
             wait_until(answers, timeout=START_SECONDS, describe="no answer")
         except WaitTimedOut as error:
             raise EngineStartFailed(
                 f"the engine does not answer {START_SECONDS:g} s after its start; the reason is at "
-                f"the end of {evidence}"
+                f"the end of {log}"
             ) from error
 
 

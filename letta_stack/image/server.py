@@ -200,11 +200,11 @@ def check_source(source: Path | None) -> str:
             raise BadSource(
                 f"--letta-source {source} has no {name}; give the root of a Letta 0.16 source tree"
             )
-    evidence = version.from_pyproject(source)
-    if evidence.version is None:
-        raise BadSource(f"{evidence.note}; give the root of a Letta 0.16 source tree")
-    version.check_supported(evidence.version)
-    return str(evidence.version)
+    found = version.from_pyproject(source)
+    if found.version is None:
+        raise BadSource(f"{found.note}; give the root of a Letta 0.16 source tree")
+    version.check_supported(found.version)
+    return str(found.version)
 
 
 @functools.cache
@@ -219,7 +219,7 @@ def choose_otelcol(source: str) -> str:
     try:
         requests.head(release, timeout=ANSWER_SECONDS)
     except requests.exceptions.SSLError:
-        # Somebody answers, with a certificate that the build will judge by its own authorities.
+        # Somebody answers, with a certificate that the build will check with its own authorities.
         return "release"
     except requests.RequestException as error:
         reason = type(error).__name__

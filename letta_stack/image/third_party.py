@@ -1,6 +1,6 @@
 """Where third-party images come from: the registry, or Debian packages when no registry answers.
 
-``hub`` takes the reference in ``pins.env``. ``debian`` builds an equivalent with the Dockerfile under ``images/``; its tag
+``hub`` takes the reference in ``pins.env``. ``debian`` builds an image of the same behaviour with the Dockerfile under ``images/``; its tag
 is a hash of all that goes into it, so that a second call finds it. ``auto`` decides for each image, once per run.
 """
 
@@ -50,7 +50,7 @@ BOOTSTRAP = (
 
 @dataclass(frozen=True)
 class Plan:
-    """Which image stands for each pin, and which of them have to exist as equivalents, base first."""
+    """Which image stands for each pin, and which of them are built from Debian packages, base first."""
 
     references: Mapping[str, str]
     rebuilt: Mapping[str, str]
@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def base(self) -> str:
-        """Return the Debian image that equivalents are made with."""
+        """Return the Debian image that the others are built on."""
         return self.rebuilt.get(DEBIAN) or Pins.load()[DEBIAN]
 
 
@@ -79,33 +79,33 @@ def choose(pins: Sequence[str], *, source: str, platforms: Sequence[str]) -> Pla
     # Build stages run on this machine's platform, whatever the target: without it there BuildKit would emulate them.
     platforms = tuple(sorted({*platforms, native()}))
     if source == "debian":
-        away = dict.fromkeys([*pins, DEBIAN], "")
+        missing = dict.fromkeys([*pins, DEBIAN], "")
     else:
-        away = _built_earlier(pinned, platforms) if source == "auto" else {}
-        away |= _away({pin: pinned[pin] for pin in pinned if pin not in away}, platforms)
-        if away and source == "hub":
-            pin, reason = next(iter(away.items()))
+        missing = _built_earlier(pinned, platforms) if source == "auto" else {}
+        missing |= _missing({pin: pinned[pin] for pin in pinned if pin not in missing}, platforms)
+        if missing and source == "hub":
+            pin, reason = next(iter(missing.items()))
             raise ImageUnavailable(
                 f"cannot get {pinned[pin]} for {' and '.join(platforms)}: {reason}; check the network "
                 "and the name in pins.env, or use --images debian"
             )
-        if away:
-            _say(f"images: equivalents from Debian packages for {_listed(pinned, away)}")
-        if away and DEBIAN not in away:
+        if missing:
+            _say(f"images: built from Debian packages: {_listed(pinned, missing)}")
+        if missing and DEBIAN not in missing:
             debian = {DEBIAN: known[DEBIAN]}
-            away |= _built_earlier(debian, platforms) or _away(debian, platforms)
+            missing |= _built_earlier(debian, platforms) or _missing(debian, platforms)
     base = known[DEBIAN]
     rebuilt: dict[str, str] = {}
-    if DEBIAN in away:
+    if DEBIAN in missing:
         base = rebuilt[DEBIAN] = tag(DEBIAN, base=bootstrap_reference(), platforms=platforms)
     for pin in pins:
-        if pin in away and pin != DEBIAN:
+        if pin in missing and pin != DEBIAN:
             rebuilt[pin] = tag(pin, base=base, platforms=platforms)
     return Plan(pinned | {pin: rebuilt[pin] for pin in pins if pin in rebuilt}, rebuilt, platforms)
 
 
 def make(plan: Plan, *, ca: Path | None, no_cache: bool = False) -> None:
-    """Build the equivalents of a plan that are not there yet."""
+    """Build the images of a plan that are not there yet."""
     for pin, reference in plan.rebuilt.items():
         if is_local(reference) and not no_cache:
             continue
@@ -125,7 +125,7 @@ def make(plan: Plan, *, ca: Path | None, no_cache: bool = False) -> None:
 def argv(
     pin: str, reference: str, *, base: str, platforms: Sequence[str], ca: Path | None
 ) -> list[str]:
-    """Return the command that builds the equivalent of a pin."""
+    """Return the command that builds the image that stands for a pin."""
     return [
         *("docker", "buildx", "build", "--provenance=false"),
         f"--platform={','.join(platforms)}",
@@ -170,14 +170,14 @@ def bootstrap_reference() -> str:
 
 
 def tag(pin: str, *, base: str, platforms: Sequence[str]) -> str:
-    """Name the equivalent of a pin by everything that goes into it, except for Debian's current packages."""
+    """Name the image that stands for a pin by everything that goes into it, except for Debian's current packages."""
     paths = [IMAGES / directory(pin), *(IMAGES / name for name in SHARED)]
     content = content_hash.digest(ROOT, paths, (base, *platforms))
     return f"letta-stack/{directory(pin)}:{content[:TAG_LENGTH]}"
 
 
 def directory(pin: str) -> str:
-    """Name the directory under images/ that has the equivalent's Dockerfile."""
+    """Name the directory under images/ that has the Dockerfile for a pin."""
     return pin.removesuffix("_IMAGE").lower()
 
 
@@ -192,33 +192,33 @@ def is_local(reference: str) -> bool:
 
 
 def _built_earlier(pinned: Mapping[str, str], platforms: tuple[str, ...]) -> dict[str, str]:
-    """Return the pins whose equivalent is there and whose image is not: that question was answered by another run.
+    """Return the pins whose substitute is there and whose image is not: that question was answered by another run.
 
     Asking the registry again at each start would take seconds, behind some firewalls a minute.
     """
     base = tag(DEBIAN, base=bootstrap_reference(), platforms=platforms)
-    equivalents = {
+    substitutes = {
         pin: base if pin == DEBIAN else tag(pin, base=base, platforms=platforms) for pin in pinned
     }
     return {
         pin: "built earlier; --images hub asks the registry again"
         for pin, reference in pinned.items()
-        if is_local(equivalents[pin]) and not is_local(reference)
+        if is_local(substitutes[pin]) and not is_local(reference)
     }
 
 
-def _away(pinned: Mapping[str, str], platforms: tuple[str, ...]) -> dict[str, str]:
+def _missing(pinned: Mapping[str, str], platforms: tuple[str, ...]) -> dict[str, str]:
     """Return the pins whose image cannot be had, with the reason."""
-    away: dict[str, str] = {}
+    missing: dict[str, str] = {}
     silent = ""
     for pin, reference in pinned.items():
         # One silence is enough: each further question would take as long again.
         reason = silent or unavailable(reference, platforms)
         if reason:
-            away[pin] = reason
+            missing[pin] = reason
         if reason.startswith("no answer"):
             silent = reason
-    return away
+    return missing
 
 
 @functools.cache
@@ -247,9 +247,9 @@ def reason_of(stderr: str) -> str:
     )
 
 
-def _listed(pinned: Mapping[str, str], away: Mapping[str, str]) -> str:
-    names = ", ".join(pinned[pin] for pin in away)
-    return f"{names} ({next(iter(away.values()))})"
+def _listed(pinned: Mapping[str, str], missing: Mapping[str, str]) -> str:
+    names = ", ".join(pinned[pin] for pin in missing)
+    return f"{names} ({next(iter(missing.values()))})"
 
 
 @functools.cache

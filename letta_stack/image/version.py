@@ -33,7 +33,7 @@ DESCRIBED = re.compile(r"(?P<tag>.+)-(?P<distance>\d+)-g(?P<commit>[0-9a-f]+)")
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Answer:
     """What one source says. ``version`` is None if it knows none; ``note`` then says why."""
 
     source: str
@@ -45,15 +45,15 @@ class Evidence:
 class Detected:
     """The version, and everything that was looked at, in the order of precedence."""
 
-    evidence: tuple[Evidence, ...]
+    answers: tuple[Answer, ...]
 
     @property
-    def chosen(self) -> Evidence:
+    def chosen(self) -> Answer:
         """The first source that knows a version."""
-        for item in self.evidence:
+        for item in self.answers:
             if item.version is not None:
                 return item
-        looked_at = ", ".join(f"{item.source}: {item.note}" for item in self.evidence)
+        looked_at = ", ".join(f"{item.source}: {item.note}" for item in self.answers)
         message = f"no source knows Letta's version ({looked_at}); give it with --version"
         raise BadVersion(message)
 
@@ -67,11 +67,11 @@ class Detected:
     def explain(self) -> list[str]:
         """Return one line per source, the chosen one marked."""
         chosen = self.chosen
-        width = max(len(item.source) for item in self.evidence)
+        width = max(len(item.source) for item in self.answers)
         return [
             f"{'->' if item is chosen else '  '} {item.source:<{width}}  "
             f"{item.version or '-'!s:<10}  {item.note}"
-            for item in self.evidence
+            for item in self.answers
         ]
 
 
@@ -116,9 +116,9 @@ def detect(
     ``source`` is a source tree or an sdist; ``image`` a built image on the engine; ``pin`` the version in
     ``pins.env``. A source that was not given is not asked.
     """
-    questions: list[tuple[str, Callable[[], Evidence]]] = []
+    questions: list[tuple[str, Callable[[], Answer]]] = []
     if explicit:
-        questions.append(("--version", lambda: Evidence("--version", parse(explicit), "given")))
+        questions.append(("--version", lambda: Answer("--version", parse(explicit), "given")))
     if source is not None:
         questions += [
             ("pyproject.toml", lambda: from_pyproject(source)),
@@ -128,43 +128,43 @@ def detect(
         questions.append(("image metadata", lambda: from_image(image)))
     if source is not None:
         questions.append(("git describe", lambda: from_git(source)))
-    questions.append(("pins.env", lambda: Evidence("pins.env", parse(pin), "LETTA_VERSION")))
+    questions.append(("pins.env", lambda: Answer("pins.env", parse(pin), "LETTA_VERSION")))
 
-    evidence: list[Evidence] = []
+    answers: list[Answer] = []
     for _, ask in questions:
-        evidence.append(ask())
-        if evidence[-1].version is not None and not every_source:
+        answers.append(ask())
+        if answers[-1].version is not None and not every_source:
             break
-    return Detected(tuple(evidence))
+    return Detected(tuple(answers))
 
 
-def from_pyproject(source: Path) -> Evidence:
+def from_pyproject(source: Path) -> Answer:
     """Read ``[project].version`` of a source tree."""
     name = "pyproject.toml"
     path = source / name
     try:
         project = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {})
     except (OSError, UnicodeDecodeError):
-        return Evidence(name, None, f"{path} cannot be read")
+        return Answer(name, None, f"{path} cannot be read")
     except tomllib.TOMLDecodeError as error:
-        message = f"{path} is not TOML ({error}); mend it or choose another --letta-source"
+        message = f"{path} is not TOML ({error}); correct it or choose another --letta-source"
         raise BadVersion(message) from None
     if "version" not in project:
-        return Evidence(name, None, f"{path} has no [project].version")
-    return Evidence(name, parse(str(project["version"])), str(path))
+        return Answer(name, None, f"{path} has no [project].version")
+    return Answer(name, parse(str(project["version"])), str(path))
 
 
-def from_pkg_info(source: Path) -> Evidence:
+def from_pkg_info(source: Path) -> Answer:
     """Read the metadata of an sdist, packed or unpacked."""
     name = "PKG-INFO"
     try:
         text = _pkg_info(source)
     except (OSError, tarfile.TarError, KeyError):
-        return Evidence(name, None, f"{source} is not an sdist")
+        return Answer(name, None, f"{source} is not an sdist")
     match = re.search(r"^Version: (\S+)$", text.partition("\n\n")[0], re.MULTILINE)
     if match is None:
-        return Evidence(name, None, f"the PKG-INFO of {source} has no Version")
-    return Evidence(name, parse(match[1]), str(source))
+        return Answer(name, None, f"the PKG-INFO of {source} has no Version")
+    return Answer(name, parse(match[1]), str(source))
 
 
 def _pkg_info(source: Path) -> str:
@@ -179,33 +179,33 @@ def _pkg_info(source: Path) -> str:
         return member.read().decode()
 
 
-def from_image(image: str) -> Evidence:
+def from_image(image: str) -> Answer:
     """Ask a built image for its installed metadata.
 
     ``letta version`` does not exist in 0.16.8, and ``letta.__version__`` takes 5 s, falls back to a stale
-    constant and obeys the environment variable LETTA_VERSION: none of them is evidence.
+    constant and obeys the environment variable LETTA_VERSION: none of them proves a version.
     """
     name = "image metadata"
     argv = ["docker", "run", "--rm", "--network", "none", "--pull", "never"]
     answer = process.probe([*argv, "--entrypoint", IMAGE_PYTHON, image, "-c", METADATA_SCRIPT])
     if not answer.ok:
         reason = next(iter(answer.stderr.strip().splitlines()), "no output")
-        return Evidence(name, None, f"{image}: {reason}")
-    return Evidence(name, parse(answer.stdout.strip()), image)
+        return Answer(name, None, f"{image}: {reason}")
+    return Answer(name, parse(answer.stdout.strip()), image)
 
 
-def from_git(source: Path) -> Evidence:
+def from_git(source: Path) -> Answer:
     """Ask git for the last upstream tag; commits after it become a post release with a local part."""
     name = "git describe"
     directory = source if source.is_dir() else source.parent
     answer = process.probe([*DESCRIBE], cwd=directory) if directory.is_dir() else None
     match = DESCRIBED.fullmatch(answer.stdout.strip()) if answer is not None else None
     if match is None:
-        return Evidence(name, None, f"{directory} has no upstream tag")
+        return Answer(name, None, f"{directory} has no upstream tag")
     text = match["tag"]
     if match["distance"] != "0":
         text += f".post{match['distance']}+g{match['commit']}"
-    return Evidence(name, parse(text), str(directory))
+    return Answer(name, parse(text), str(directory))
 
 
 def agree(release: Version, found: Mapping[str, str]) -> None:

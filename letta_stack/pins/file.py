@@ -65,7 +65,7 @@ def parse(text: str, source: Path) -> dict[str, str]:
             continue
         match = LINE.fullmatch(line)
         if match is None:
-            message = f"{source}:{number}: not `KEY=value` without quotes, spaces or $: {line!r}; mend the line"
+            message = f"{source}:{number}: not `KEY=value` without quotes, spaces or $: {line!r}; correct the line"
             raise BadPins(message)
         key = match["key"]
         if key in values:

@@ -36,7 +36,7 @@ TOPOLOGIES = catalogue(
         ),
         Topology(
             name="dev",
-            summary="server built from this tree behind nginx, with PostgreSQL and Redis; verbose logs",
+            summary="server behind nginx, PostgreSQL and Redis, each in a container of its own; verbose logs",
             entry="dev-compose.yaml",
             services=(Service(SERVER), DATABASE, REDIS, GATEWAY),
             published=GATEWAY.name,

@@ -1,4 +1,4 @@
-"""What users of the official images rely on, asked of the equivalents from Debian packages."""
+"""What users of the official images rely on, asked of the images from Debian packages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ START_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
-def equivalents(ca: Path | None) -> Mapping[str, str]:
+def substitutes(ca: Path | None) -> Mapping[str, str]:
     pins = ["POSTGRES_IMAGE", "REDIS_IMAGE", "NGINX_IMAGE"]
     return third_party.ensure(pins, source="debian", ca=ca)
 
@@ -60,15 +60,15 @@ def running(*arguments: str) -> Iterator[Container]:
         process.probe(["docker", "rm", "--force", "--volumes", container.name])
 
 
-def test_postgres_refuses_to_start_without_a_password(equivalents: Mapping[str, str]) -> None:
-    answer = process.probe(["docker", "run", "--rm", equivalents["POSTGRES_IMAGE"]], timeout=60)
+def test_postgres_refuses_to_start_without_a_password(substitutes: Mapping[str, str]) -> None:
+    answer = process.probe(["docker", "run", "--rm", substitutes["POSTGRES_IMAGE"]], timeout=60)
 
     assert answer.exit_code == 1
     assert "set POSTGRES_PASSWORD or POSTGRES_PASSWORD_FILE" in answer.stderr
 
 
 def test_postgres_prepares_a_database_once_and_stops_cleanly(
-    equivalents: Mapping[str, str], tmp_path: Path
+    substitutes: Mapping[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "init").mkdir()
     (tmp_path / "init" / "1.sql").write_text("CREATE EXTENSION vector; CREATE TABLE seen (n int);")
@@ -85,7 +85,7 @@ def test_postgres_prepares_a_database_once_and_stops_cleanly(
     )
     query = ("psql", "--no-psqlrc", "-h", "127.0.0.1", "-U", "me", "-d", "mine", "-Atc")
 
-    with running(*options, equivalents["POSTGRES_IMAGE"]) as container:
+    with running(*options, substitutes["POSTGRES_IMAGE"]) as container:
         container.wait_for("pg_isready", "-h", "127.0.0.1", "-U", "me")
         assert container.execute(*query, "SELECT '[3,4]'::vector <-> '[0,0]'") == "5"
         assert container.execute(*query, "SELECT count(*) FROM seen") == "1"
@@ -110,16 +110,16 @@ def test_postgres_prepares_a_database_once_and_stops_cleanly(
 
 
 def test_postgres_keeps_its_locale_in_images_that_add_packages(
-    equivalents: Mapping[str, str],
+    substitutes: Mapping[str, str],
 ) -> None:
     script = "apt-get -qq update && apt-get -qq install -y locales >&2 && locale -a"
-    command = ["docker", "run", "--rm", "--entrypoint=sh", equivalents["POSTGRES_IMAGE"]]
+    command = ["docker", "run", "--rm", "--entrypoint=sh", substitutes["POSTGRES_IMAGE"]]
 
     assert "en_US.utf8" in process.capture([*command, "-c", script]).splitlines()
 
 
-def test_redis_serves_its_network_without_root(equivalents: Mapping[str, str]) -> None:
-    with running(equivalents["REDIS_IMAGE"], "--appendonly", "yes") as container:
+def test_redis_serves_its_network_without_root(substitutes: Mapping[str, str]) -> None:
+    with running(substitutes["REDIS_IMAGE"], "--appendonly", "yes") as container:
         container.wait_for("redis-cli", "ping")
         address = container.execute("hostname", "-i")
         assert container.execute("redis-cli", "-h", address, "set", "a", "1") == "OK"
@@ -131,22 +131,22 @@ def test_redis_serves_its_network_without_root(equivalents: Mapping[str, str]) -
     assert "Redis is now ready to exit" in logs
 
 
-def test_redis_protects_itself_when_told_to(equivalents: Mapping[str, str]) -> None:
-    with running(equivalents["REDIS_IMAGE"], "--protected-mode", "yes") as container:
+def test_redis_protects_itself_when_told_to(substitutes: Mapping[str, str]) -> None:
+    with running(substitutes["REDIS_IMAGE"], "--protected-mode", "yes") as container:
         container.wait_for("redis-cli", "ping")
         address = container.execute("hostname", "-i")
         assert "DENIED" in container.execute("redis-cli", "-h", address, "ping")
 
 
 def test_nginx_fills_in_templates_and_drains(
-    equivalents: Mapping[str, str], tmp_path: Path
+    substitutes: Mapping[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "site.conf.template").write_text(
         'server { listen 81; location / { return 200 "$request_method ${WHO}"; } }'
     )
     volume = f"--volume={tmp_path}:/etc/nginx/templates:ro"
 
-    with running("--env=WHO=me", volume, equivalents["NGINX_IMAGE"]) as container:
+    with running("--env=WHO=me", volume, substitutes["NGINX_IMAGE"]) as container:
         container.wait_for("curl", "-sf", "http://127.0.0.1:81/")
         assert container.execute("curl", "-sf", "http://127.0.0.1:81/") == "GET me"
         assert (

@@ -2,7 +2,7 @@
 
 The second engine lives in the registry's network namespace: an engine removes or makes the interface docker0 and
 rewrites the packet filter when it starts, and the one that everybody uses must not notice.
-The images in it are the equivalents from Debian packages, so this also shows that they can stand under those names.
+The images in it are built from Debian packages, so this also shows that they can stand under those names.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ ENGINE_SECONDS = 60.0
 @pytest.fixture(scope="module")
 def mirror(ca: Path | None) -> Iterator[int]:
     """A registry that has the pinned names, except for one; its process."""
-    equivalents = third_party.ensure(SERVED, source="debian", ca=ca)
+    substitutes = third_party.ensure(SERVED, source="debian", ca=ca)
     with support.registry_container(support.registry_image()) as host:
-        for pin, reference in equivalents.items():
+        for pin, reference in substitutes.items():
             name = PINS[pin] if "/" in PINS[pin] else f"library/{PINS[pin]}"
             served = f"{host}/{name}"
             process.run(["docker", "tag", reference, served])

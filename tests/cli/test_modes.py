@@ -38,6 +38,7 @@ DIGEST = f"sha256:{'b' * 64}"
         ["--revision", "2"],
         ["--channel", "nightly"],
         ["--allow-older"],
+        ["--allow-letta-code"],
         ["--plain-http", "a.example"],
     ],
     ids=" ".join,

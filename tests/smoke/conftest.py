@@ -1,4 +1,4 @@
-"""A running topology with a scripted language model, once per session; evidence when a test fails.
+"""A running topology with a scripted language model, once per session; the logs when a test fails.
 
 `--topology NAME` (repeatable) chooses what runs; without it everything does. Tests that ask for no topology run the image
 by itself, as `docker run` does: they belong to `single`, the topology that is the image by itself.
@@ -113,7 +113,7 @@ def _is_smoke(item: pytest.Item) -> bool:
 
 def _subject(item: pytest.Item) -> str:
     if item.get_closest_marker("arm64"):
-        return f"{IMAGE_BY_ITSELF}, boot only"
+        return f"{IMAGE_BY_ITSELF}, start only"
     return _topology(item) or IMAGE_BY_ITSELF
 
 
@@ -150,7 +150,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.failed and _is_smoke(item):
-        report.sections.extend(harness.evidence())
+        report.sections.extend(harness.last_words())
     return report
 
 

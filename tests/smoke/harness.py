@@ -282,7 +282,7 @@ def leftovers(project: str) -> list[str]:
     ]
 
 
-def evidence() -> Iterator[tuple[str, str]]:
+def last_words() -> Iterator[tuple[str, str]]:
     """Yield a title and the end of the log for every container of this run."""
     for container in docker.container.list(all=True, filters=[("name", RUN)]):
         with contextlib.suppress(DockerException):  # gone in the meantime

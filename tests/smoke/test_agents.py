@@ -25,7 +25,7 @@ WORDS = "one two three four five six seven eight"
 FACTS = (
     "The heron waits at the river bank.",
     "PostgreSQL keeps vectors in a table.",
-    "Bread rises with yeast and patience.",
+    "Bread rises with yeast and warmth.",
 )
 
 

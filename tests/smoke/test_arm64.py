@@ -1,4 +1,4 @@
-"""The image for the other architecture, made without emulation, boots: under emulation, or on the real thing."""
+"""The image for the other architecture, made without emulation, starts: under emulation, or on the real thing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def arm64_image() -> Iterator[str]:
     docker.image.remove(name)
 
 
-def test_the_arm64_image_boots_answers_and_stops(arm64_image: str) -> None:
+def test_the_arm64_image_starts_answers_and_stops(arm64_image: str) -> None:
     environment = {"LETTA_STACK_WAIT_TIMEOUT": WAIT_SECONDS}
     with harness.server(
         "arm64", image=arm64_image, environment=environment, platform=PLATFORM

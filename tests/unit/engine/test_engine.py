@@ -45,7 +45,7 @@ def info(**changes: object) -> dict[str, Any]:
 def test_debians_own_engine_is_good_enough() -> None:
     found = inspect.parse(INFO)
 
-    assert inspect.judge(found) is None
+    assert inspect.problem_of(found) is None
     assert str(found) == (
         "engine 26.1.5+dfsg1 (amd64, containerd image store), buildx 0.13.1+ds1, compose 2.26.1-4"
     )
@@ -81,7 +81,7 @@ def test_debians_own_engine_is_good_enough() -> None:
 def test_an_engine_that_cannot_be_used_has_one_reason(
     facts: dict[str, Any], problem: type[LettaStackError], says: str
 ) -> None:
-    found = inspect.judge(inspect.parse(facts))
+    found = inspect.problem_of(inspect.parse(facts))
 
     assert isinstance(found, problem)
     assert re.search(says, str(found))
@@ -288,7 +288,7 @@ def apt_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_engine_is_borrowed_from_the_newer_suite_and_nothing_else_is(apt_dir: Path) -> None:
-    install.borrow(BOOKWORM_ROOT)
+    install.add_suite(BOOKWORM_ROOT)
 
     source = (apt_dir / "sources.list.d/letta-stack-engine.sources").read_text()
     preferences = (apt_dir / "preferences.d/letta-stack-engine").read_text()
@@ -300,7 +300,7 @@ def test_a_suite_that_the_administrator_has_already_is_left_to_them(apt_dir: Pat
     (apt_dir / "sources.list.d/own.list").write_text(
         "deb http://mirror.example/debian trixie main\n"
     )
-    install.borrow(BOOKWORM_ROOT)
+    install.add_suite(BOOKWORM_ROOT)
 
     assert sorted(path.name for path in apt_dir.rglob("*letta-stack*")) == []
 
@@ -309,11 +309,11 @@ def test_a_machine_without_a_source_to_derive_from_is_told_so(apt_dir: Path) -> 
     (apt_dir / "sources.list").unlink()
 
     with pytest.raises(EngineMissing, match="no source for bookworm"):
-        install.borrow(BOOKWORM_ROOT)
+        install.add_suite(BOOKWORM_ROOT)
 
 
 def test_a_newer_debian_borrows_nothing(apt_dir: Path) -> None:
-    install.borrow(Machine("debian", "trixie", root=True))
+    install.add_suite(Machine("debian", "trixie", root=True))
 
     assert sorted(path.name for path in apt_dir.rglob("*letta-stack*")) == []
 

@@ -1,4 +1,4 @@
-"""Each patch of the server, against a stand-in for the module that it mends.
+"""Each patch of the server, against a stand-in for the module that it changes.
 
 That the real modules still look like that is what the smoke tests show.
 """
@@ -253,23 +253,23 @@ def test_decorated_functions_stay_as_they_are() -> None:
 def test_a_patch_runs_when_its_module_is_imported_and_not_for_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mended_by_test.py").write_text("seen = before\nvalue = 'upstream'\n")
+    (tmp_path / "patched_by_test.py").write_text("seen = before\nvalue = 'upstream'\n")
     (tmp_path / "left_alone_by_test.py").write_text("value = 'upstream'\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     monkeypatch.setattr(
-        patches, "BEFORE", {"mended_by_test": (lambda module: setattr(module, "before", 1),)}
+        patches, "BEFORE", {"patched_by_test": (lambda module: setattr(module, "before", 1),)}
     )
     monkeypatch.setattr(
-        patches, "AFTER", {"mended_by_test": (lambda module: setattr(module, "value", "ours"),)}
+        patches, "AFTER", {"patched_by_test": (lambda module: setattr(module, "value", "ours"),)}
     )
     finders = len(sys.meta_path)
     patches.install()
     patches.install()
 
     assert len(sys.meta_path) == finders + 1
-    mended = importlib.import_module("mended_by_test")
-    assert (mended.seen, mended.value) == (1, "ours")
+    patched = importlib.import_module("patched_by_test")
+    assert (patched.seen, patched.value) == (1, "ours")
     assert importlib.import_module("left_alone_by_test").value == "upstream"
 
 

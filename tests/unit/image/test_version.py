@@ -56,7 +56,7 @@ def test_precedence(
     found = version.detect(pin="0.16.8", explicit=explicit, source=tree)
 
     assert (found.chosen.source, str(found.version)) == expected
-    assert found.evidence[-1] is found.chosen
+    assert found.answers[-1] is found.chosen
 
 
 def test_why_asks_every_source_and_marks_the_one_that_counts(tmp_path: Path, no_git: None) -> None:

@@ -45,7 +45,7 @@ def test_notes_name_the_image_and_sort_what_was_tested(tmp_path: Path) -> None:
     reports(
         tmp_path,
         xml(Facts("single", arm64, "28.5.1", "0.16.8"), tests="41", time="300.49"),
-        xml(Facts("single, boot only", f"{arm64}, emulated", "28.5.1", "0.16.8"), tests="1"),
+        xml(Facts("single, start only", f"{arm64}, emulated", "28.5.1", "0.16.8"), tests="1"),
         xml(FACTS, tests="43", skipped="2"),
         xml(Facts("dev", arm64, "28.5.1", "0.16.8"), tests="30"),
     )
@@ -61,7 +61,7 @@ def test_notes_name_the_image_and_sort_what_was_tested(tmp_path: Path) -> None:
         "| dev | linux/arm64 | 28.5.1 | 30 | 0 | 0 | 62 s |",
         "| single | linux/amd64 | 26.1.5+dfsg1 | 41 | 0 | 2 | 62 s |",
         "| single | linux/arm64 | 28.5.1 | 41 | 0 | 0 | 300 s |",
-        "| single, boot only | linux/arm64, emulated | 28.5.1 | 1 | 0 | 0 | 62 s |",
+        "| single, start only | linux/arm64, emulated | 28.5.1 | 1 | 0 | 0 | 62 s |",
     ]
 
 

@@ -29,7 +29,7 @@ _PROBE_TIMEOUT = 5.0
 
 _REVISION = re.compile(r"^(down_)?revision\b[^=]*=\s*(?:[\"']([0-9a-f]+)[\"']|None)", re.MULTILINE)
 _REFUSALS = {"28000", "28P01", "3D000", "42501"}
-"""SQLSTATEs that waiting does not mend: no such user, wrong password, no such database, no right."""
+"""SQLSTATEs that waiting does not cure: no such user, wrong password, no such database, no right."""
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
-"""Mends for defects of the server, which has no upstream any more: one small function for each.
+"""Corrects defects of the server, which has no upstream any more: one small function for each.
 
-A patch runs right before or right after the module it mends is executed, so no import order matters. File names are those
+A patch runs right before or right after the module it changes is executed, so no import order matters. File names are those
 of the server's source, 0.16.8.
 """
 
@@ -59,7 +59,7 @@ def hide_environment_from_tools(module: Any) -> None:
     with database URI, API keys and encryption key (upstream issue 2435). What is configured for a tool, an agent or the
     sandbox still reaches it: upstream's own code adds that to an empty environment, as it does for remote sandboxes.
     """
-    original = module.AsyncToolSandboxBase._gather_env_vars  # noqa: SLF001 - the one place to mend
+    original = module.AsyncToolSandboxBase._gather_env_vars  # noqa: SLF001 - the one place to change
 
     @functools.wraps(original)
     async def gather(

@@ -33,7 +33,7 @@ def join_the_callers_trace(module: Any) -> None:
     letta/otel/tracing.py, _trace_request_middleware: begins a new trace for every request, so that gateway and server are
     never one, and names the span after the path that the client made up when it finds no route for it.
     """
-    original = module._trace_request_middleware  # noqa: SLF001 - the one place to mend
+    original = module._trace_request_middleware  # noqa: SLF001 - the one place to change
     context = importlib.import_module("opentelemetry.context")
     propagate = importlib.import_module("opentelemetry.propagate")
 

@@ -1,0 +1,138 @@
+"""Which commands the compose runner gives, and what it makes of their answers."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from letta_stack.base import process
+from letta_stack.base.process import Completed
+from letta_stack.errors import CommandFailed
+from letta_stack.topology.runners.compose import Compose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+RUNNER = Compose("mine", "compose/single.yaml", {"A": "1"})
+COMPOSE = RUNNER.argv()
+
+Said = list[tuple[str, list[str], "Mapping[str, str] | None"]]
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> Said:
+    """Every command, by the way in which it was started."""
+    commands: Said = []
+
+    def answering(kind: str, answer: object) -> Callable[..., object]:
+        def start(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> object:
+            commands.append((kind, [*argv], env))
+            return answer
+
+        return start
+
+    answers = {"run": None, "call": 7, "capture": "one two\n", "probe": Completed(0, "[]", "")}
+    for kind, answer in answers.items():
+        monkeypatch.setattr(process, kind, answering(kind, answer))
+    return commands
+
+
+@pytest.mark.parametrize(
+    ("verb", "kind", "arguments"),
+    [
+        (lambda: RUNNER.down(volumes=False), "run", ["down", "--remove-orphans"]),
+        (lambda: RUNNER.down(volumes=True), "run", ["down", "--remove-orphans", "--volumes"]),
+        (RUNNER.restart, "run", ["restart"]),
+        (lambda: RUNNER.restart("db"), "run", ["restart", "db"]),
+        (RUNNER.ps, "call", ["ps", "--all"]),
+        (RUNNER.show_config, "call", ["config"]),
+        (
+            lambda: RUNNER.logs(service="", tail=7, follow=False),
+            "call",
+            ["logs", "--tail", "7"],
+        ),
+        (
+            lambda: RUNNER.logs(service="db", tail=7, follow=True),
+            "call",
+            ["logs", "--tail", "7", "--follow", "db"],
+        ),
+        (RUNNER.up, "probe", ["up", "--detach", "--remove-orphans", "--no-build"]),
+        (
+            lambda: RUNNER.up(["db"]),
+            "probe",
+            ["up", "--detach", "--remove-orphans", "--no-build", "db"],
+        ),
+    ],
+)
+def test_each_verb_is_one_command_of_compose(
+    verb: Callable[[], object], kind: str, arguments: list[str], said: Said
+) -> None:
+    answer = verb()
+
+    assert said == [(kind, [*COMPOSE, *arguments], {"A": "1"})]
+    assert answer == (7 if kind == "call" else None)
+
+
+@pytest.mark.parametrize(("terminal", "options"), [(True, []), (False, ["--no-TTY"])])
+def test_a_command_gets_a_terminal_if_there_is_one(
+    terminal: bool, options: list[str], said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: terminal)
+
+    assert RUNNER.execute("db", ["id", "-u"]) == 7
+    assert said == [("call", [*COMPOSE, "exec", *options, "db", "id", "-u"], {"A": "1"})]
+
+
+def test_what_compose_could_not_start_is_an_error_with_its_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "probe", lambda *_, **__: Completed(3, "", "no such image\n"))
+
+    with pytest.raises(CommandFailed) as raised:
+        RUNNER.up()
+
+    assert raised.value.exit_code == 3
+    assert raised.value.last_line == "no such image"
+
+
+def test_volumes_are_those_with_the_projects_label(said: Said) -> None:
+    assert RUNNER.volumes() == ["one", "two"]
+    assert said[0][1][-2:] == ["--filter", "label=com.docker.compose.project=mine"]
+
+
+def test_states_are_asked_of_the_engine_for_this_project_without_one_off_containers(
+    said: Said,
+) -> None:
+    assert RUNNER.states() == []
+
+    (_, question, _), (_, inspect, _) = said
+    assert question[-2:] == [
+        "--filter=label=com.docker.compose.project=mine",
+        "--filter=label=com.docker.compose.oneoff=False",
+    ]
+    assert {"--all", "--quiet"} < set(question)
+    assert inspect == ["docker", "container", "inspect", "one", "two"]
+
+
+def test_without_a_container_nothing_is_inspected(
+    said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "capture", lambda *_, **__: "\n")
+
+    assert RUNNER.states() == []
+    assert said == []
+
+
+def test_the_model_is_what_compose_renders(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def capture(argv: Sequence[str], *, env: Mapping[str, str]) -> str:
+        asked.append((list(argv), env))
+        return '{"services": {}}'
+
+    monkeypatch.setattr(process, "capture", capture)
+
+    assert RUNNER.config() == {"services": {}}
+    assert asked == [([*COMPOSE, "config", "--format", "json"], {"A": "1"})]

@@ -54,6 +54,7 @@ def chosen(config: pytest.Config) -> Sequence[str]:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "only(topology): what other topologies do not have")
     config.addinivalue_line("markers", "last: breaks or stops the running topology")
+    config.addinivalue_line("markers", "long: takes minutes; runs with -m long")
     config.addinivalue_line("markers", "arm64: runs the other architecture under emulation; slow")
 
 
@@ -83,6 +84,8 @@ def _wanted(item: pytest.Item) -> bool:
     topology = _topology(item)
     if topology is None:
         return IMAGE_BY_ITSELF in chosen(item.config)
+    if item.get_closest_marker("long") and "long" not in (item.config.option.markexpr or ""):
+        return False
     only = [marker.args[0] for marker in item.iter_markers("only")]
     return not only or topology in only
 

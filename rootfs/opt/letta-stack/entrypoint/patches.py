@@ -17,7 +17,7 @@ import types
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
-from . import database
+from . import database, unavailable
 from .log import log
 
 if TYPE_CHECKING:
@@ -340,11 +340,16 @@ AFTER: dict[str, tuple[Patch, ...]] = {
     "letta.config": (keep_uri_out_of_config_file,),
     "letta.monitoring.event_loop_watchdog": (stop_watchdog_at_once,),
     "letta.otel.tracing": (trace_no_health_checks,),
-    "letta.server.db": (allow_sqlalchemy_tracing,),
+    "letta.server.db": (
+        allow_sqlalchemy_tracing,
+        unavailable.connect_in_time,
+        unavailable.say_so_in_sessions,
+    ),
     "letta.server.rest_api.app": (
         make_openapi_schema_on_request,
         start_without_nltk,
         start_one_at_a_time,
+        unavailable.answer_with_retry_after,
     ),
     "letta.services.helpers.tool_execution_helper": (hide_environment_from_pip,),
     "letta.services.tool_sandbox.base": (hide_environment_from_tools,),

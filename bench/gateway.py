@@ -22,7 +22,8 @@ from python_on_whales import docker
 from letta_stack.base import http_wait
 from letta_stack.engine import inspect
 from letta_stack.image import third_party
-from letta_stack.topology.catalogue import API_PORT, GATEWAY, HEALTH_PATH, SERVER
+from letta_stack.image.contract import API_PORT
+from letta_stack.topology.catalogue import GATEWAY, HEALTH_PATH, SERVER
 from tests.gateway import driver
 from tests.smoke import harness
 

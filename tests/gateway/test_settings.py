@@ -56,6 +56,7 @@ def test_the_api_can_live_under_a_path(gateway_with: Callable[..., Gateway]) -> 
     elsewhere = gateway.get("/letta/elsewhere").headers["Location"]
     assert elsewhere == "https://accounts.example.org/login"
     assert gateway.get("/health").status_code == 200
+    assert gateway.get("/v1/health/").status_code == 200
     assert gateway.get("/letta/static/robots.txt").text.startswith("User-agent")
     outside = gateway.get("/echo")
     assert outside.status_code == 404

@@ -1,6 +1,6 @@
 """Checks in clean environments. Plain `nox` runs them all; `nox -t fast` is for between edits: no containers.
 
-Tags: fast (lint, types, unit), docker (arm64, smoke, release, build, compose), update (fix, lock; only on request).
+Tags: fast (lint, types, unit), docker (arm64, smoke, release, build, gateway, compose), update (fix, lock; only on request).
 
 Sessions run side by side, and each shows its output when it ends. What is chosen with `-s` runs one at a time and shows
 its output as it comes; so does everything with `-j1`.
@@ -177,6 +177,13 @@ def build(session: nox.Session) -> None:
     """Test where images and collector come from, with real builds. Arguments go to pytest."""
     install(session, "test")
     run_docker(session, "pytest", *selected(session, "tests/build"))
+
+
+@nox.session(tags=["docker"], requires=["images"])
+def gateway(session: nox.Session) -> None:
+    """Test the gateway's contract with its clients, without a server. Arguments go to pytest (-m long: what takes minutes)."""
+    install(session, "smoke")
+    run_docker(session, "pytest", *selected(session, "tests/gateway"))
 
 
 @nox.session(tags=["docker"], requires=["engine"])

@@ -63,6 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "basic: runs also where a topology differs little from another"
     )
     config.addinivalue_line("markers", "last: breaks or stops the running topology")
+    config.addinivalue_line("markers", "long: takes minutes; runs with -m long")
     config.addinivalue_line("markers", "arm64: runs the other architecture under emulation; slow")
 
 
@@ -92,6 +93,8 @@ def _wanted(item: pytest.Item) -> bool:
     topology = _topology(item)
     if topology is None:
         return IMAGE_BY_ITSELF in chosen(item.config)
+    if item.get_closest_marker("long") and "long" not in (item.config.option.markexpr or ""):
+        return False
     only = {name for marker in item.iter_markers("only") for name in marker.args}
     if "deployment" in getattr(item, "fixturenames", ()) and not TOPOLOGIES[topology].has_server:
         return False

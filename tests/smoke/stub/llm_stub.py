@@ -191,6 +191,8 @@ class StubServer(ThreadingHTTPServer):
     """The HTTP server with what its handlers share."""
 
     daemon_threads = True
+    # Hundreds of streams begin at the same moment.
+    request_queue_size = 1024
 
     def __init__(self, address: tuple[str, int], *, chunk_delay: float) -> None:
         """Listen on `address`; streams pause `chunk_delay` seconds before each chunk."""

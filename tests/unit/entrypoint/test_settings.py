@@ -267,9 +267,20 @@ def test_the_server_gets_the_uri_and_the_pool_but_no_parts() -> None:
     result = server({**PARTS, "LETTA_PG_POOL_SIZE": "5"})
 
     assert sorted(name for name in result if name.startswith("LETTA_PG_")) == [
+        "LETTA_PG_MAX_OVERFLOW",
         "LETTA_PG_POOL_SIZE",
+        "LETTA_PG_POOL_TIMEOUT",
         "LETTA_PG_URI",
     ]
+    assert result["LETTA_PG_POOL_SIZE"] == "5"
+
+
+def test_the_connections_to_postgresql_are_bounded() -> None:
+    result = server({})
+
+    assert result["LETTA_DISABLE_SQLALCHEMY_POOLING"] == "false"
+    # PostgreSQL has 100 by default, and others want some as well.
+    assert int(result["LETTA_PG_POOL_SIZE"]) + int(result["LETTA_PG_MAX_OVERFLOW"]) <= 50
 
 
 def test_authentication_is_on_unless_it_is_switched_off() -> None:

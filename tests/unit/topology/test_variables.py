@@ -1,4 +1,4 @@
-"""The list of variables in compose/services/server.yaml against everything that reads them."""
+"""The lists of variables in compose/services/server.yaml and nginx.yaml against everything that reads them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import yaml
 from entrypoint import database
 
 from letta_stack.base.paths import ROOT
-from letta_stack.topology.catalogue import SERVER
+from letta_stack.topology.catalogue import GATEWAY, SERVER
 
 ENTRYPOINT = ROOT / "rootfs/opt/letta-stack/entrypoint"
 SETTING = re.compile(r"(LETTA|CLICKHOUSE|SIGNOZ|OTEL)_[A-Z0-9_]*[A-Z0-9]")
+SETTING_OF_STACK = re.compile(r"LETTA_STACK_[A-Z_]*[A-Z]")
 # One step of the start writes them for the next.
 INTERNAL = {"LETTA_STACK_COLLECTOR", "LETTA_STACK_STARTED"}
 # The collector's start sets them itself.
@@ -22,6 +23,19 @@ COLLECTORS = {"LETTA_VERSION", "OTEL_DIRECTORY", "OTEL_LISTEN", "OTEL_LOG_FILES"
 def passed() -> set[str]:
     fragment = yaml.safe_load((ROOT / "compose/services/server.yaml").read_text())
     return set(fragment["services"][SERVER]["environment"])
+
+
+def passed_to_gateway() -> set[str]:
+    fragment = yaml.safe_load((ROOT / "compose/services/nginx.yaml").read_text())
+    return set(fragment["services"][GATEWAY.name]["environment"])
+
+
+def test_what_the_gateway_reads_is_passed_and_described() -> None:
+    read = set(SETTING_OF_STACK.findall((ROOT / "compose/nginx/start").read_text()))
+    described = set(SETTING_OF_STACK.findall((ROOT / "docs/gateway.md").read_text()))
+
+    assert read == passed_to_gateway()
+    assert read | {"LETTA_STACK_STATIC_DIR"} == described
 
 
 def test_what_the_start_code_reads_is_passed() -> None:
@@ -52,4 +66,4 @@ def test_what_the_example_names_is_passed_or_is_composes_own() -> None:
     interpolated = set(re.findall(r"\$\{([A-Z0-9_]+)", fragments))
 
     assert "OLLAMA_BASE_URL" in example
-    assert example <= passed() | interpolated
+    assert example <= passed() | passed_to_gateway() | interpolated

@@ -17,7 +17,7 @@ import types
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
-from . import database, logs, tracing
+from . import database, logs, tracing, unavailable
 from .log import log
 
 if TYPE_CHECKING:
@@ -347,11 +347,16 @@ AFTER: dict[str, tuple[Patch, ...]] = {
         tracing.trace_no_content,
         logs.send_logs,
     ),
-    "letta.server.db": (allow_sqlalchemy_tracing,),
+    "letta.server.db": (
+        allow_sqlalchemy_tracing,
+        unavailable.connect_in_time,
+        unavailable.say_so_in_sessions,
+    ),
     "letta.server.rest_api.app": (
         make_openapi_schema_on_request,
         start_without_nltk,
         start_one_at_a_time,
+        unavailable.answer_with_retry_after,
     ),
     "letta.services.clickhouse_otel_traces": (tracing.read_without_password,),
     "letta.services.helpers.tool_execution_helper": (hide_environment_from_pip,),

@@ -106,6 +106,13 @@ def server_environment(
         result |= {"LETTA_REDIS_HOST": LOOPBACK, "LETTA_REDIS_PORT": "6379"}
     if plan.collector is not None:
         result["LETTA_OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://{LOOPBACK}:4317"
+    # A pool. Without it the server opens a connection for each session, and some hundred requests at once use up all of
+    # PostgreSQL's. A request holds one for milliseconds, so few are enough. The others wait in line, however long it is:
+    # a turn that gives up half-way would be lost.
+    result.setdefault("LETTA_DISABLE_SQLALCHEMY_POOLING", "false")
+    result.setdefault("LETTA_PG_POOL_SIZE", "20")
+    result.setdefault("LETTA_PG_MAX_OVERFLOW", "10")
+    result.setdefault("LETTA_PG_POOL_TIMEOUT", "600")
     result.setdefault("LETTA_LOGGING_JSON_LOGGING", "true")
     # Cumulative. The server's default is the difference since the last export, of which every backend makes wrong rates as
     # soon as one export is lost or repeated.

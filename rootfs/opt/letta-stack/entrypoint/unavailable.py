@@ -1,0 +1,143 @@
+"""While PostgreSQL restarts or has no connection left, clients are told to try again, and nothing of the driver's internals."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import socket
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    Handler = Callable[[Any, Exception], Awaitable[Any]]
+
+RETRY_SECONDS = 2
+DETAIL = "The database is not available at the moment. Please try again."
+
+CONNECT_SECONDS = 10
+
+_DRIVER_ERRORS = (
+    # It restarts, or has just died.
+    *("PostgresConnectionError", "CannotConnectNowError", "AdminShutdownError"),
+    *("CrashShutdownError", "TooManyConnectionsError"),
+    # "cannot switch to state 12": the connection ended in the middle of a statement.
+    "InternalClientError",
+)
+
+
+def is_unavailable(error: BaseException, *, network: bool = False) -> bool:
+    """Tell whether an error, or what caused it, means that the database cannot be used right now.
+
+    ``network``: whether an error of a socket can only be the database's.
+    """
+    return any(_means_unavailable(one, network=network) for one in _chain(error))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _means_unavailable(error: BaseException, *, network: bool) -> bool:
+    driver = importlib.import_module("asyncpg.exceptions")
+    sqlalchemy = importlib.import_module("sqlalchemy.exc")
+    if isinstance(error, tuple(getattr(driver, name) for name in _DRIVER_ERRORS)):
+        return True
+    if isinstance(error, sqlalchemy.DBAPIError):
+        return bool(error.connection_invalidated)
+    if isinstance(error, driver.InterfaceError):
+        # Other errors of this class are mistakes of the caller.
+        return "closed" in str(error)
+    # No connection of the pool became free in time.
+    if isinstance(error, sqlalchemy.TimeoutError):
+        return True
+    return network and isinstance(error, (ConnectionError, TimeoutError, socket.gaierror))
+
+
+def say_so_in_sessions(module: Any) -> None:
+    """Raise one error of the server's own for everything that means "try again".
+
+    letta/server/db.py, DatabaseRegistry.async_session: means to repeat the caller's block after a lost connection, which a
+    context manager cannot do. So a refused connection ends as "generator didn't stop after athrow()", and a failing
+    rollback hides what it was about.
+    """
+
+    @contextlib.asynccontextmanager
+    async def async_session(_: Any) -> AsyncIterator[Any]:
+        try:
+            async with _transaction(module.async_session_factory()) as session:
+                yield session
+        except Exception as error:
+            if not is_unavailable(error, network=True):
+                raise
+            errors = importlib.import_module("letta.errors")
+            raise errors.LettaServiceUnavailableError(DETAIL, service_name="database") from error
+
+    module.DatabaseRegistry.async_session = async_session
+
+
+@contextlib.asynccontextmanager
+async def _transaction(session: Any) -> AsyncIterator[Any]:
+    try:
+        yield session
+        await session.commit()
+    except BaseException:
+        # Also for a cancelled task: its connection must not return to the pool with an open transaction.
+        with contextlib.suppress(Exception):
+            await session.rollback()
+        raise
+    finally:
+        session.expunge_all()
+        await session.close()
+
+
+def connect_in_time(module: Any) -> None:
+    """Give up on a database that does not answer.
+
+    letta/server/db.py: takes the time for which a request may wait for a connection of the pool, which is long, for the
+    time in which a new one must be made as well.
+    """
+    event = importlib.import_module("sqlalchemy.event")
+
+    def set_timeout(_dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any]) -> None:
+        parameters["timeout"] = CONNECT_SECONDS
+
+    event.listen(module.engine.sync_engine, "do_connect", set_timeout)
+
+
+def answer_with_retry_after(module: Any) -> None:
+    """Answer 503 with Retry-After.
+
+    letta/server/rest_api/app.py, create_application: answers 500 to most of these errors, and tells nobody when to retry.
+    """
+    app = module.app
+    errors = importlib.import_module("letta.errors")
+    orm = importlib.import_module("letta.orm.errors")
+    sqlalchemy = importlib.import_module("sqlalchemy.exc")
+    response = importlib.import_module("fastapi.responses").JSONResponse
+
+    def with_retry(original: Handler, *, always: bool) -> Handler:
+        async def handle(request: Any, error: Exception) -> Any:
+            if is_unavailable(error):
+                answer = response(status_code=503, content={"detail": DETAIL})
+            elif always:
+                answer = await original(request, error)
+            else:
+                return await original(request, error)
+            answer.headers.setdefault("Retry-After", str(RETRY_SECONDS))
+            return answer
+
+        return handle
+
+    for kind, always in {
+        errors.LettaServiceUnavailableError: True,
+        orm.DatabaseTimeoutError: True,
+        sqlalchemy.OperationalError: True,
+        sqlalchemy.DBAPIError: False,
+        Exception: False,
+    }.items():
+        app.add_exception_handler(kind, with_retry(app.exception_handlers[kind], always=always))

@@ -1,0 +1,111 @@
+"""Replicas come, go and change addresses; a request is lost only if it was on its way."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import pytest
+from python_on_whales import docker
+
+from tests.gateway import driver
+from tests.smoke import harness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.gateway.driver import Gateway
+
+MOMENT = 8.0
+"""Seconds in which the gateway has found out."""
+
+
+@pytest.fixture
+def own_network() -> Iterator[str]:
+    with harness.network(f"{harness.RUN}-replicas-{secrets.token_hex(2)}") as name:
+        yield name
+
+
+def replicas(gateway: Gateway, requests: int = 8) -> set[str]:
+    """Return which replicas answer POSTs, each of which must be answered."""
+    answers = [gateway.post("/echo", data=b"x") for _ in range(requests)]
+
+    assert {answer.status_code for answer in answers} == {200}
+    return {answer.headers["X-Replica"] for answer in answers}
+
+
+def test_replicas_come_and_go_without_a_lost_request(nginx_image: str, own_network: str) -> None:
+    with (
+        driver.backend("replica-1", own_network),
+        driver.gateway("gateway-replicas", nginx_image, own_network) as gateway,
+    ):
+        _wait_for_a_replica(gateway)
+        one = replicas(gateway)
+        assert len(one) == 1
+        stream = gateway.post("/events?count=2&pause=6", stream=True)
+        lines = stream.iter_lines()
+        assert next(lines) == b"data: 0"
+
+        with driver.backend("replica-2", own_network) as second:
+            _wait_for_both(gateway)
+            # nginx was reloaded for that, and goes on with the stream.
+            assert [line for line in lines if line] == [b"data: 1"]
+
+            # Dead, but its address is still known: the other one answers.
+            docker.container.kill(second)
+            assert replicas(gateway) == one
+            docker.container.start(second)
+            _wait_for_both(gateway)
+
+
+def test_a_server_with_another_address_is_found(nginx_image: str, own_network: str) -> None:
+    with driver.gateway("gateway-address", nginx_image, own_network) as gateway:
+        early = gateway.post("/echo")
+        assert early.status_code == 503
+        assert early.headers["Retry-After"] == "2"
+        assert "nothing of this request was processed" in early.json()["detail"]
+        assert gateway.get("/health").status_code == 503
+
+        with driver.backend("address-1", own_network) as container:
+            first = _address(container, own_network)
+            harness.expect(
+                lambda: gateway.post("/echo").ok, timeout=MOMENT, what="the server is not found"
+            )
+            assert gateway.get("/health").status_code == 200
+            assert gateway.request("HEAD", "/health").status_code == 200
+        with harness.running(
+            "holds-the-address",
+            image=nginx_image,
+            command=["sleep", "60"],
+            networks=[own_network],
+        ) as holder:
+            assert _address(holder, own_network) == first
+            with driver.backend("address-2", own_network) as container:
+                assert _address(container, own_network) != first
+                harness.expect(
+                    lambda: gateway.post("/echo").ok, timeout=MOMENT, what="the server is not found"
+                )
+
+
+def test_a_stopped_gateway_lets_requests_end(gateway_with: Callable[..., Gateway]) -> None:
+    gateway = gateway_with()
+    stream = gateway.post("/events?count=4&pause=0.4", stream=True)
+    lines = stream.iter_lines()
+    assert next(lines) == b"data: 0"
+    docker.container.stop(gateway.container, time=20)
+
+    assert [line for line in lines if line] == [b"data: 1", b"data: 2", b"data: 3"]
+    assert docker.container.inspect(gateway.container).state.exit_code == 0
+
+
+def _wait_for_both(gateway: Gateway) -> None:
+    harness.expect(lambda: len(replicas(gateway)) == 2, timeout=MOMENT, what="one replica only")
+
+
+def _address(container: str, network: str) -> str:
+    networks = docker.container.inspect(container).network_settings.networks or {}
+    return str(networks[network].ip_address)
+
+
+def _wait_for_a_replica(gateway: Gateway) -> None:
+    harness.expect(lambda: gateway.get("/health").ok, timeout=MOMENT, what="no replica")

@@ -28,7 +28,7 @@ ANSWER_SECONDS = 3.0
 def engine(_: Subject) -> Finding:
     """Look whether the engine is one that this project works with."""
     found = inspect.look()
-    if problem := inspect.judge(found):
+    if problem := inspect.problem_of(found):
         return fail("engine", str(found), str(problem))
     return ok("engine", str(found))
 

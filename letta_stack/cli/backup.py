@@ -61,7 +61,7 @@ def verify(
     dir: str = "",
     identity: str = "",
 ) -> None:
-    """Restore a backup into a throw-away database and compare."""
+    """Restore a backup into a temporary database and compare."""
     from letta_stack.base import console
     from letta_stack.operate import store
     from letta_stack.operate import verify as verification

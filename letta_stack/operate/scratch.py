@@ -1,4 +1,4 @@
-"""A PostgreSQL to throw away: in a container without network, of the image that the backup came from."""
+"""A temporary PostgreSQL: in a container without network, of the image that the backup came from."""
 
 from __future__ import annotations
 

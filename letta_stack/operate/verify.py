@@ -52,7 +52,7 @@ FROM information_schema.columns WHERE column_name LIKE '%\\_enc' AND table_schem
 
 
 def verify(backup: Backup, *, identity: Path | None, key: str) -> str:
-    """Restore a backup into a throw-away PostgreSQL and compare; return what was proved, in one line.
+    """Restore a backup into a temporary PostgreSQL and compare; return what was proved, in one line.
 
     ``identity`` decrypts the secrets of the backup; without one, ``key`` (that of the running stack, "" if none runs) has to
     be the key of the backup. Raises ``BackupBroken``, ``BackupForeign``, ``BackupDiffers``, ``IdentityWrong``.

@@ -8,6 +8,7 @@ from letta_stack.base import console
 from letta_stack.errors import ServiceFailed
 from letta_stack.image import contract
 from letta_stack.secrets import kinds
+from letta_stack.topology.catalogue import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,14 +40,20 @@ def last_words(state: State) -> str:
     health = container.state.health
     checks = (health.log if health else None) or []
     answer = (checks[-1].output or "").strip() if checks else ""
-    lines = [f"--- {state}"]
-    if state.exit_code in contract.EXIT_CODES:
-        lines.append(f"which means: {contract.EXIT_CODES[state.exit_code]}")
+    lines = [f"--- {state}{meaning(state)}"]
     if answer:
         lines.append(f"last health check: {answer.splitlines()[-1]}")
     lines.append(f"last {LOG_LINES} log lines:")
     lines.append(str(docker.container.logs(container, tail=LOG_LINES)).rstrip())
     return "\n".join(lines)
+
+
+def meaning(state: State) -> str:
+    """Say why a container that ended did not start, "" if its exit code is none of the image's."""
+    if state.service != SERVER or not state.failed:
+        return ""
+    reason = contract.EXIT_CODES.get(state.exit_code)
+    return f": {reason[0].lower()}{reason[1:]}" if reason else ""
 
 
 def success(

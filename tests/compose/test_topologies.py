@@ -65,10 +65,12 @@ def test_port_and_address_can_be_chosen_without_editing_files(
     assert (port["host_ip"], port["published"]) == ("10.0.0.5", "9000")
 
 
-def test_an_ipv6_address_needs_no_brackets(served: Topology, render: Render) -> None:
-    model = render(served.name, LETTA_STACK_BIND="::1")
+def test_an_ipv6_address_needs_no_brackets(topology: Topology, render: Render) -> None:
+    usual = [(one.service, one.port) for one in published(render(topology.name))]
+    moved = published(render(topology.name, LETTA_STACK_BIND="::1"))
 
-    assert [(one.address, one.port) for one in published(model)] == [("::1", 8283)]
+    assert [(one.service, one.port) for one in moved] == usual
+    assert {one.address for one in moved} == {"::1"}
 
 
 def test_every_image_comes_from_the_pins(topology: Topology, render: Render) -> None:

@@ -135,6 +135,27 @@ def test_everything_is_checked_before_anything_is_built_or_started(
     assert "the API is at http://localhost:8283" in capsys.readouterr().out
 
 
+def test_a_setting_that_cannot_work_gets_a_warning(
+    checked: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Compose("mine", "", {}).config()
+    config["services"]["letta-server"]["environment"] = {"OLLAMA_BASE_URL": "http://localhost:1"}
+    monkeypatch.setattr(Compose, "config", lambda _: config)
+    monkeypatch.setattr(Sources, "prepare", lambda *_, **__: {})
+
+    lifecycle.up(SINGLE, SOURCES)
+
+    assert "warning: OLLAMA_BASE_URL names localhost" in capsys.readouterr().err
+
+
+def test_the_exit_code_of_a_start_that_failed_is_explained() -> None:
+    refused = server("restarting", "", 71)
+
+    assert report.meaning(refused) == ": an environment variable has a value that it cannot have."
+    assert report.meaning(server("exited", "", 137)) == ""
+    assert report.meaning(server()) == ""
+
+
 def test_an_interrupted_up_says_what_is_left_and_how_to_go_on(
     checked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

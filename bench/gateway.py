@@ -122,9 +122,7 @@ def spread(values: Sequence[float], form: str) -> str:
 @contextlib.contextmanager
 def letta(network: str) -> Iterator[str]:
     """Run the image by itself as the server behind the gateway."""
-    with harness.server(
-        "bench-server", networks=[network], network_aliases=[SERVER], publish=[]
-    ) as one:
+    with harness.server("bench-server", networks=[network], network_aliases=[SERVER]) as one:
         host, port = address_of(one.container, network, API_PORT)
         http_wait.wait_for_status(f"http://{host}:{port}{HEALTH_PATH}", timeout=START_SECONDS)
         yield one.container

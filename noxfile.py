@@ -167,7 +167,7 @@ def smoke(session: nox.Session, topology: str) -> None:
 
 @nox.session(tags=["docker"], requires=["images"])
 def release(session: nox.Session) -> None:
-    """Publish to real registries while everything breaks; ends with the list of faults. Arguments go to pytest."""
+    """Publish to real registries while a sample of requests breaks, each with --all-faults. Arguments go to pytest."""
     install(session, "test")
     run_docker(session, "pytest", *selected(session, "tests/release"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import hashlib
 import os
 import secrets
 import shutil
@@ -120,7 +121,9 @@ class Builds:
         key = (version, payload)
         if key not in self.done:
             number = len(self.done)
-            context = tiny.write_context(self.directory / f"context{number}", payload)
+            # BuildKit knows a context by its directory's name, and in it a file by name, size and time.
+            name = f"context-{hashlib.sha256(payload).hexdigest()[:12]}"
+            context = tiny.write_context(self.directory / name, payload)
             output = self.directory / f"image{number}.tar"
             tiny.build(context, output, version=version)
             self.done[key] = output

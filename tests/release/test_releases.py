@@ -175,7 +175,7 @@ def test_a_release_that_was_interrupted_before_its_floating_tags_is_completed_wi
     with Repository(target) as interrupted, Layout(builds.path(VERSION)) as layout:
         send(interrupted, layout.image)
         interrupted.put_manifest(VERSION, layout.image.root)
-        with pytest.raises(TagTaken, match=f"--digest {digest}"):
+        with pytest.raises(TagTaken, match=f"inv promote {digest}"):
             support.push(registry, target.repository, VERSION, builds.path(VERSION, b"later\n"))
 
         support.publisher(registry, target.repository, VERSION).promote(interrupted, [digest])

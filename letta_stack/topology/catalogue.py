@@ -24,6 +24,7 @@ DATABASE = Service("letta-db", image="POSTGRES_IMAGE")
 REDIS = Service("letta-redis", image="REDIS_IMAGE")
 MIGRATION = Service("letta-migrate", one_shot=True)
 GATEWAY = Service("letta-nginx", image="NGINX_IMAGE")
+COLLECTOR = Service("letta-collector")
 
 TOPOLOGIES = catalogue(
     [
@@ -43,7 +44,7 @@ TOPOLOGIES = catalogue(
         ),
         Topology(
             name="prod",
-            summary="any number of servers behind nginx, with PostgreSQL and Redis; no root, limits, secrets as files",
+            summary="any number of servers behind nginx, with PostgreSQL, Redis and collector; no root, limits, secrets as files",
             entry="compose.yaml",
             services=(
                 Service(SERVER, replicated=True),
@@ -51,6 +52,7 @@ TOPOLOGIES = catalogue(
                 DATABASE,
                 REDIS,
                 GATEWAY,
+                COLLECTOR,
             ),
             published=GATEWAY.name,
             secrets=True,

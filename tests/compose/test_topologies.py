@@ -164,7 +164,5 @@ def test_no_fragment_is_listed_twice_and_none_is_forgotten() -> None:
         listed |= set(paths)
     fragments = {str(path) for path in ROOT.glob("compose/services/*.yaml")}
 
-    # base.yaml is extended, not listed; collector.yaml is for topologies with more than one machine's worth of servers.
-    assert fragments - listed == {
-        str(ROOT / f"compose/services/{name}.yaml") for name in ("base", "collector")
-    }
+    # base.yaml is extended, not listed.
+    assert fragments - listed == {str(ROOT / "compose/services/base.yaml")}

@@ -41,8 +41,16 @@ class Store:
 
     @classmethod
     def of(cls, project: str) -> Store:
-        """Return the secrets of the project of that name."""
-        return cls(SECRETS / project)
+        """Return the secrets of the project of that name; raise ``SecretsExposed`` if they are another user's."""
+        directory = SECRETS / project
+        try:
+            if directory.exists():
+                next(directory.iterdir(), None)
+        except PermissionError:
+            raise SecretsExposed(
+                f"{directory} belongs to somebody else; work as the user who made it"
+            ) from None
+        return cls(directory)
 
     def ensure(self, *, data: str) -> None:
         """Make what is missing and check what is there.

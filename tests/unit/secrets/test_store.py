@@ -129,3 +129,16 @@ def test_no_message_repeats_a_secret(store: Store) -> None:
         store.ensure(data="")
 
     assert value not in str(raised.value)
+
+
+def test_another_users_secrets_are_not_touched(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_: Path) -> list[Path]:
+        raise PermissionError
+
+    monkeypatch.setattr("letta_stack.secrets.store.SECRETS", store.directory.parent)
+    monkeypatch.setattr(type(store.directory), "iterdir", denied)  # root may enter every directory
+
+    with pytest.raises(SecretsExposed, match="belongs to somebody else"):
+        Store.of("mine")

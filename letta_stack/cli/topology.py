@@ -50,7 +50,7 @@ def up(
 ) -> None:
     """Build what is missing, start a topology, wait until it answers."""
     from letta_stack.image import sources as image_sources
-    from letta_stack.topology import lifecycle
+    from letta_stack.topology import lifecycle, source_tree
     from letta_stack.topology.project import Project
 
     sources = image_sources.Sources.of(
@@ -58,7 +58,7 @@ def up(
     )
     ports = {"port": port, "pg_port": pg_port, "redis_port": redis_port}
     wanted = Project.of(env, project=project, replicas=replicas, public=public, **ports)
-    lifecycle.up(wanted, sources)
+    lifecycle.up(*source_tree.mount(wanted, sources))
 
 
 @task(

@@ -43,6 +43,14 @@ TOPOLOGIES = catalogue(
             published=GATEWAY.name,
         ),
         Topology(
+            name="hot",
+            summary="`dev` with a Letta source tree of yours, loaded again on every save",
+            entry="compose/hot.yaml",
+            services=(Service(SERVER), DATABASE, REDIS, GATEWAY),
+            published=GATEWAY.name,
+            mounts_source=True,
+        ),
+        Topology(
             name="prod",
             summary="any number of servers behind nginx, with PostgreSQL, Redis and collector; no root, limits, secrets as files",
             entry="compose.yaml",

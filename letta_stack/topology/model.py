@@ -34,6 +34,7 @@ class Topology:
     services: tuple[Service, ...]
     published: str = ""  # the service that answers on the API port; "" if none does
     extra_ports: tuple[PortFlag, ...] = ()  # published beside the API, or in its place
+    mounts_source: bool = False  # runs the modules of `--letta-source` itself, not a build of it
     secrets: bool = (
         False  # whether its passwords are files that are generated before the first start
     )

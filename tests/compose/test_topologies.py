@@ -106,7 +106,8 @@ def test_the_server_keeps_its_data_and_time_to_finish_its_requests(
     if served.secrets:  # its database's volume is another service's
         assert "volumes" not in server
     else:
-        assert [volume["target"] for volume in server["volumes"]] == [contract.VOLUME]
+        named = [volume for volume in server["volumes"] if volume["type"] == "volume"]
+        assert [volume["target"] for volume in named] == [contract.VOLUME]
     assert server["stop_grace_period"] == "10m0s"
     assert services[served.published]["stop_grace_period"] == server["stop_grace_period"]
 
@@ -153,6 +154,18 @@ def test_dev_starts_each_service_when_what_it_needs_is_healthy(render: Render) -
 def test_dev_logs_verbosely_and_single_does_not(render: Render) -> None:
     assert render("dev")["services"][SERVER]["environment"]["LETTA_DEBUG"] == "true"
     assert render("single")["services"][SERVER]["environment"]["LETTA_DEBUG"] is None
+
+
+def test_hot_mounts_the_source_read_only_and_makes_no_directory_for_it(render: Render) -> None:
+    server = render("hot", LETTA_STACK_SOURCE="/src", LETTA_STACK_USER="1000:1000")["services"][
+        SERVER
+    ]
+
+    (mount,) = [volume for volume in server["volumes"] if volume["type"] == "bind"]
+    assert (mount["source"], mount["read_only"]) == ("/src/letta", True)
+    assert mount["target"].endswith("/site-packages/letta")
+    assert mount["bind"].get("create_host_path", False) is False
+    assert server["environment"]["LETTA_STACK_USER"] == "1000:1000"
 
 
 def test_no_fragment_is_listed_twice_and_none_is_forgotten() -> None:

@@ -32,6 +32,7 @@ from tests.support import images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from letta_client import Letta
     from letta_client.types import AgentState
@@ -41,7 +42,7 @@ TEST_SECONDS = 180
 IMAGE_BY_ITSELF = "single"
 ARM64 = "linux/arm64"
 # Each is another topology with one difference: it runs what is its own (`only`) and what is marked `basic`.
-VARIANTS = {"services"}
+VARIANTS = {"hot", "services"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -231,13 +232,22 @@ def arguments_of(stack: Project) -> Sequence[str]:
 
 
 @pytest.fixture(scope="session")
-def deployment(topology: str) -> Iterator[Deployment]:
+def hot_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a source tree that tests may change."""
+    return harness.letta_source(tmp_path_factory.mktemp("source") / "letta")
+
+
+@pytest.fixture(scope="session")
+def deployment(topology: str, request: pytest.FixtureRequest) -> Iterator[Deployment]:
     """Bring a topology up beside whatever else runs here, and leave nothing of it behind."""
     images.prepare([topology])
     project = f"{harness.RUN}-{topology}"
     port = harness.free_port()
     replicas = "2" if any(one.replicated for one in TOPOLOGIES[topology].services) else ""
     environment = harness.blank_environment() | harness.PROVIDER
+    options = []
+    if TOPOLOGIES[topology].mounts_source:
+        options = ["--letta-source", str(request.getfixturevalue("hot_source"))]
     # Compose takes a network with these labels for its own. It must be there before the stack is: the server
     # looks for the models of its providers only once, when it starts.
     short_name = provider_network(topology)
@@ -261,6 +271,7 @@ def deployment(topology: str) -> Iterator[Deployment]:
                 "--port",
                 port,
                 *(["--replicas", replicas] if replicas else []),
+                *options,
                 environment=environment,
             )
             stack = Project.of(topology, project=project, port=port, replicas=replicas)

@@ -70,6 +70,7 @@ def test_a_shell_finds_both_services(data_services: Project) -> None:
     assert said(*redis, b"PING\r\n") == b"+PONG\r\n"
 
 
+@pytest.mark.timeout(600)  # two imports of the server: 20 s on an idle machine
 def test_lettas_own_tests_pass_against_them(data_services: Project, tmp_path: Path) -> None:
     source = harness.letta_source(tmp_path / "letta")
     python = "/opt/letta/venv/bin/python"

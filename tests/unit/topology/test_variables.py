@@ -21,8 +21,9 @@ COLLECTORS = {"LETTA_VERSION", "OTEL_DIRECTORY", "OTEL_LISTEN", "OTEL_LOG_FILES"
 
 
 def passed() -> set[str]:
-    fragment = yaml.safe_load((ROOT / "compose/services/server.yaml").read_text())
-    return set(fragment["services"][SERVER]["environment"])
+    fragments = [ROOT / f"compose/services/{name}.yaml" for name in ("server", "hot")]
+    models = [yaml.safe_load(path.read_text()) for path in fragments]
+    return {name for one in models for name in one["services"][SERVER]["environment"]}
 
 
 def passed_to_gateway() -> set[str]:

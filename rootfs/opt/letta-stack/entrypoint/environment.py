@@ -21,6 +21,7 @@ _SECRET = re.compile(
 """Variables that may come from a file. Not every name that ends in _FILE: SSL_CERT_FILE and friends mean the file."""
 
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
+_USER = re.compile(r"[1-9][0-9]{0,8}:[1-9][0-9]{0,8}")
 _TRUE = frozenset({"true", "1", "yes", "on"})
 OFF = frozenset({"false", "0", "no", "off"})
 
@@ -94,6 +95,15 @@ def number(environment: Mapping[str, str], name: str, *, default: int, highest: 
     raise BadSetting(
         f"{name} must be a whole number from 1 to {highest}, not {environment[name]!r}"
     )
+
+
+def user(environment: Mapping[str, str], name: str, *, default: str) -> tuple[int, int]:
+    """Read a user as UID:GID, neither of them root's. Raises BadSetting."""
+    value = environment.get(name, "") or default
+    if _USER.fullmatch(value) is None:
+        raise BadSetting(f"{name} must be UID:GID, two numbers above 0, not {value!r}")
+    uid, _, gid = value.partition(":")
+    return int(uid), int(gid)
 
 
 def port(environment: Mapping[str, str], name: str, *, default: int) -> int:

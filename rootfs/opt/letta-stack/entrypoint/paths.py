@@ -18,6 +18,8 @@ PRIVATE = RUN / "private"
 MEMORY = Path("/dev/shm")  # noqa: S108 - the name in it is random
 SERVER_ENVIRONMENT = PRIVATE / "server.json"
 COLLECTOR_ENVIRONMENT = PRIVATE / "collector.sh"
+USER = RUN / "user"
+"""UID:GID that migration and server run as."""
 BACKENDS = RUN / "backends.json"
 MIGRATED = RUN / "migrated"
 WORK_DIR = Path("/run/letta")

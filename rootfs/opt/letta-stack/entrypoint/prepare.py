@@ -52,11 +52,13 @@ def main() -> None:
         lambda path: Path(path).read_text(encoding="utf-8"),
     )
     plan = make_plan(settings)
+    user = environment.user(settings, "LETTA_STACK_USER", default=f"{_LETTA}:{_LETTA}")
     try:
-        _directories()
+        _directories(*user)
         if plan.database is None:
             _claim_volume()
         _write_state(settings, plan)
+        _write(paths.USER, f"{user[0]}:{user[1]}\n", 0o600)
     except PermissionError as error:
         raise BadVolume(
             f"cannot write {error.filename}: {error.strerror}; give {paths.VOLUME} a writable volume and "
@@ -78,8 +80,8 @@ def _summary(plan: Plan) -> str:
     return f"PostgreSQL {postgres}, Redis {redis}, collector {collector}, API {access}"
 
 
-def _directories() -> None:
-    """Make what the services write to, on the volume and in /run, each owned by its user."""
+def _directories(uid: int, gid: int) -> None:
+    """Make what the services write to, on the volume and in /run, each owned by its user; the server's is ``uid``."""
     for path, user, group, mode in (
         (paths.VOLUME, _ROOT, _ROOT, 0o755),
         (paths.SECRETS, _ROOT, _ROOT, 0o700),
@@ -88,9 +90,9 @@ def _directories() -> None:
         (paths.VOLUME / "otel", _OTELCOL, _OTELCOL, 0o750),
         (paths.VOLUME / "otel" / "storage", _OTELCOL, _OTELCOL, 0o700),
         # The collector's group may enter: it reads the server's log file.
-        (paths.HOME, _LETTA, _OTELCOL, 0o750),
+        (paths.HOME, uid, _OTELCOL, 0o750),
         (paths.POSTGRES_SOCKETS, _POSTGRES, _POSTGRES, 0o755),
-        (paths.WORK_DIR, _LETTA, _LETTA, 0o700),
+        (paths.WORK_DIR, uid, gid, 0o700),
     ):
         path.mkdir(parents=True, exist_ok=True)
         os.chown(path, user, group)

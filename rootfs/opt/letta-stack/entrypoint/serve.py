@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Any
 
-from . import paths
+from . import paths, reload
 from .environment import flag, number
 from .errors import RedisUnreachable
 from .log import log
@@ -25,7 +25,14 @@ _FLUSH_TIMEOUT = 3.0
 
 
 def main() -> None:
-    """Run the server until SIGTERM. Leaves with os._exit: nothing may hold it up after the last flush."""
+    """Run the server until SIGTERM; with LETTA_STACK_RELOAD a fresh one after each change of its source."""
+    if flag(os.environ, "LETTA_STACK_RELOAD", default=False):
+        reload.main(_run)
+    _run()
+
+
+def _run() -> None:
+    """Run one server. Leaves with os._exit: nothing may hold it up after the last flush."""
     uvicorn = importlib.import_module("uvicorn")
     options: dict[str, Any] = {
         "host": os.environ["HOST"],
@@ -40,11 +47,11 @@ def main() -> None:
         "log_config": None,
     }
     workers = number(os.environ, "LETTA_UVICORN_WORKERS", default=1, highest=64)
-    reload = flag(os.environ, "LETTA_UVICORN_RELOAD", default=False)
-    if workers > 1 or reload:
+    uvicorn_reload = flag(os.environ, "LETTA_UVICORN_RELOAD", default=False)
+    if workers > 1 or uvicorn_reload:
         # These import the application themselves, each for itself.
         _wait_for_backends()
-        uvicorn.run(_APPLICATION, workers=workers, reload=reload, **options)
+        uvicorn.run(_APPLICATION, workers=workers, reload=uvicorn_reload, **options)
         return
     application = importlib.import_module("entrypoint.app").app
     # Upstream's logging silences uvicorn altogether, also when it cannot bind its port.

@@ -144,7 +144,9 @@ def plant(stored: Stored) -> set[str]:
 
     def post(path: str, body: object, **options: Any) -> dict[str, Any]:
         answer = stored.request("POST", path, json=body, **options)
-        return answer.json() if answer.ok and isinstance(answer.json(), dict) else {}
+        is_json = answer.headers.get("content-type", "").startswith("application/json")
+        found = answer.json() if answer.ok and is_json else {}
+        return found if isinstance(found, dict) else {}
 
     agent = post(
         "/agents/",

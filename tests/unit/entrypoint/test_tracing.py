@@ -53,7 +53,9 @@ def tracing_module() -> Any:
         Status=lambda code: code,
         StatusCode=SimpleNamespace(OK="ok", ERROR="error"),
         _is_tracing_initialized=True,
-        log_event=lambda *given: spans[-1].events.append(given),
+        log_event=lambda name, attributes=None, timestamp=None: spans[-1].add_event(
+            name, attributes, timestamp
+        ),
         spans=spans,
         trace=SimpleNamespace(get_current_span=lambda: spans[-1]),
         tracer=SimpleNamespace(start_as_current_span=start),
@@ -99,8 +101,9 @@ def test_an_event_keeps_its_name_only() -> None:
     tracing.trace_no_content(module)
 
     module.log_event("tool_started", {"args": "secret"})
+    module.log_event(name="tool_finished", attributes={"result": "secret"}, timestamp=1)
 
-    assert module.spans[-1].events == [("tool_started", None, None)]
+    assert module.spans[-1].events == [("tool_started", None, None), ("tool_finished", None, 1)]
 
 
 def test_everything_stays_with_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:

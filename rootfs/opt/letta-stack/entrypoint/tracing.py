@@ -83,11 +83,14 @@ def trace_no_content(module: Any) -> None:
     # FastAPI evaluates the annotations of a dependency in its module.
     attributes.__annotations__["request"] = module.Request
     module._update_trace_attributes = attributes  # noqa: SLF001
-    # Arguments and results of tools, among others.
-    log_event = module.log_event
-    module.log_event = lambda name, _attributes=None, timestamp=None: log_event(
-        name, None, timestamp
-    )
+    original = module.log_event
+
+    @functools.wraps(original)
+    def log_event(name: str, attributes: Any = None, timestamp: int | None = None) -> None:
+        del attributes  # arguments and results of tools, among others
+        original(name, timestamp=timestamp)
+
+    module.log_event = log_event
     module.trace_method = functools.partial(_traced, module)
 
 

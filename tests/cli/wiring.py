@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from letta_stack.base.paths import ROOT
+from letta_stack.base.paths import ROOT, STATE
+from letta_stack.operate import listing
+from letta_stack.operate.store import Backup
 from letta_stack.topology.catalogue import TOPOLOGIES
 
 PEM = str(ROOT / "LICENSE")  # a file that is there; nothing reads it
@@ -58,6 +61,10 @@ def text(flag: str, path: str, default: str, given: str) -> Wire:
     return Wire(flag, path, default, given, given)
 
 
+BACKUPS = STATE / "letta-stack-single" / "backups"
+BACKUP = Backup(Path("made"), None)
+BACKUP_DIR = Wire("--dir", "directory", BACKUPS, "/elsewhere", Path("/elsewhere"))
+UNLOCKED = {"letta_stack.base.lock:held": contextlib.nullcontext()}
 ENV = Wire("--env", "project.topology.name", "single", "dev", "dev")
 PROJECT = text("--project", "project.name", "letta-stack-single", "mine")
 PORT = Wire("--port", "project.variables.LETTA_STACK_PORT", None, "9000", "9000")
@@ -299,5 +306,116 @@ TABLE = (
         "letta_stack.topology.rotation:rotate",
         (PROD_ENV, PROD_PROJECT, text("--name", "name", "server-password", "redis-password")),
         base=("server-password",),
+    ),
+    Wiring(
+        "backup.create",
+        "letta_stack.operate.backup:create",
+        (
+            *(ENV, PROJECT, BACKUP_DIR, switch("--clear-secrets", "clear")),
+            Wire("--recipient", "to", [], "age1x", ["age1x"]),
+        ),
+        answer=BACKUP,
+        also=UNLOCKED,
+        fixed={"stdout": "made\n", "omit": False, "reason": "by hand"},
+    ),
+    Wiring(
+        "backup.list",
+        "letta_stack.operate.store:every",
+        (
+            Wire("--env", "directory", BACKUPS, "dev", STATE / "letta-stack-dev" / "backups"),
+            Wire("--project", "directory", BACKUPS, "mine", STATE / "mine" / "backups"),
+            BACKUP_DIR,
+        ),
+        answer=[],
+        fixed={"stdout": "  ".join(listing.HEADER) + "\n"},
+    ),
+    Wiring(
+        "backup.verify",
+        "letta_stack.operate.verify:verify_for",
+        (ENV, PROJECT, text("--identity", "identity", "", "key.txt")),
+        answer="proved",
+        also={"letta_stack.operate.store:find": BACKUP},
+        fixed={"stdout": "proved\n", "backup": BACKUP},
+    ),
+    Wiring(
+        "backup.verify",
+        "letta_stack.operate.store:find",
+        (BACKUP_DIR, text("--backup", "name", "latest", "x")),
+        answer=BACKUP,
+        also={"letta_stack.operate.verify:verify_for": "proved"},
+        fixed={"stdout": "proved\n"},
+    ),
+    Wiring(
+        "backup.restore",
+        "letta_stack.operate.restore:run",
+        (
+            *(ENV, PROJECT, BACKUP_DIR, text("--identity", "identity", "", "key.txt")),
+            Wire("--recipient", "recipients", [], "age1x", ["age1x"]),
+            switch("--clear-secrets", "clear"),
+            *(switch("--foreign", "foreign"), switch("--yes", "yes")),
+        ),
+        also={"letta_stack.operate.store:find": BACKUP},
+        fixed={"backup": BACKUP},
+    ),
+    Wiring(
+        "backup.restore",
+        "letta_stack.operate.store:find",
+        (text("--backup", "name", "latest", "x"),),
+        answer=BACKUP,
+        also={"letta_stack.operate.restore:run": None},
+    ),
+    Wiring(
+        "backup.prune",
+        "letta_stack.operate.store:prune",
+        (
+            Wire("--env", "directory", BACKUPS, "dev", STATE / "letta-stack-dev" / "backups"),
+            Wire("--project", "directory", BACKUPS, "mine", STATE / "mine" / "backups"),
+            BACKUP_DIR,
+            *(Wire("--keep", "keep", 7, "2", 2), Wire("--days", "days", 7, "30", 30)),
+            switch("--dry-run", "dry_run"),
+        ),
+        also=UNLOCKED,
+    ),
+    Wiring(
+        "doctor",
+        "letta_stack.operate.doctor.run:doctor",
+        (ENV, PROJECT, switch("--fix", "fix")),
+        fixed={"as_data": False},
+    ),
+    Wiring(
+        "doctor",
+        "letta_stack.operate.doctor.run:doctor",
+        (ENV, PROJECT),
+        base=("--json",),
+        fixed={"as_data": True},
+    ),
+    Wiring(
+        "support-bundle",
+        "letta_stack.operate.support:write",
+        (ENV, PROJECT, text("--output", "target", "", "bundle.tar.gz")),
+        answer="written",
+        fixed={"stdout": "written\n"},
+    ),
+    Wiring(
+        "deploy",
+        "letta_stack.operate.deploy:deploy",
+        (
+            *(PROD_ENV, PROD_PROJECT, text("--image", "order.image", "", "me/letta:2")),
+            *(switch("--dry-run", "order.dry_run"), switch("--maintenance", "order.maintenance")),
+            Wire("--no-backup", "order.backup", default=True, given=None, value=False),
+        ),
+    ),
+    Wiring(
+        "rollback",
+        "letta_stack.operate.deploy:rollback",
+        (PROD_ENV, PROD_PROJECT, switch("--dry-run", "dry_run")),
+    ),
+    Wiring(
+        "trim",
+        "letta_stack.operate.trim:trim",
+        (ENV, PROJECT, Wire("--days", "days", 30, "7", 7), switch("--dry-run", "dry_run")),
+        answer=3,
+        also=UNLOCKED,
+        fixed={"stdout": "provider_traces: 3 rows are gone\n"},
     ),
 )

@@ -44,6 +44,7 @@ ns = Collection(
     operate.support_bundle,
     operate.deploy,
     operate.rollback,
+    operate.trim,
 )
 
 ns.add_collection(

@@ -97,31 +97,22 @@ def restore(
     yes: bool = False,
 ) -> None:
     """Put a backup in the place of the data of a running topology."""
-    from pathlib import Path
-
-    from letta_stack.base import console, lock
-    from letta_stack.operate import backup as backups
     from letta_stack.operate import restore as restoration
     from letta_stack.operate import store
-    from letta_stack.topology import lifecycle
     from letta_stack.topology.project import Project
 
     stack = Project.of(env, project=project)
     directory = store.directory_of(stack.name, dir)
-    found = store.find(directory, backup)
-    if not yes:
-        lifecycle.confirm(f"replace the data of {stack.name} with backup {found.id}?")
-    with lock.held(stack.name):
-        before = restoration.restore(
-            stack,
-            found,
-            identity=Path(identity) if identity else None,
-            directory=directory,
-            to=[] if clear_secrets else backups.recipients(recipient or [], directory),
-            clear=clear_secrets,
-            foreign=foreign,
-        )
-    console.result(f"restored {found.id}; what was there before is backup {before.id}")
+    restoration.run(
+        stack,
+        store.find(directory, backup),
+        identity=identity,
+        directory=directory,
+        recipients=recipient or [],
+        clear=clear_secrets,
+        foreign=foreign,
+        yes=yes,
+    )
 
 
 @task(

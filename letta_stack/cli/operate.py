@@ -84,3 +84,26 @@ def support_bundle(_: Context, env: str = "single", project: str = "", output: s
     from letta_stack.topology.project import Project
 
     console.result(str(support.write(Project.of(env, project=project), output)))
+
+
+@task(
+    help={
+        "env": ENV,
+        "project": PROJECT,
+        "days": "keep what is younger (default: 30)",
+        "dry_run": DRY_RUN,
+    }
+)
+def trim(
+    _: Context, env: str = "single", project: str = "", days: str = "30", dry_run: bool = False
+) -> None:
+    """Delete old provider traces, which the server itself keeps for ever."""
+    from letta_stack.base import console, flags, lock
+    from letta_stack.operate import trim as trimming
+    from letta_stack.topology.project import Project
+
+    stack = Project.of(env, project=project)
+    age = flags.count("--days", days)
+    with lock.held(stack.name):
+        count = trimming.trim(stack, days=age, dry_run=dry_run)
+    console.result(f"provider_traces: {count} rows {'would go' if dry_run else 'are gone'}")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from letta_stack.engine.inspect import Engine
 
 START_SECONDS = 90.0
+BUILD_CACHE = "20GB"  # twice what all images of this project leave there
 DAEMON_JSON = Path("/etc/docker/daemon.json")
 DAEMON_LOG = Path("/var/log/dockerd.log")
 APT_DIR = Path("/etc/apt")
@@ -227,15 +228,18 @@ def read_sources(path: Path) -> list[apt.Source]:
 
 
 def write_daemon_json(path: Path) -> None:
-    """Turn the containerd image store on in the engine's settings, keeping everything that is there."""
+    """Write what an engine needs for this project into its settings, keeping everything that is there."""
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    wanted = with_containerd_store(text, path)
+    wanted = with_needed_settings(text, path)
     if wanted is not None:
         write(path, wanted)
 
 
-def with_containerd_store(text: str, path: Path) -> str | None:
-    """Return the settings with the containerd store turned on, None if it is on already."""
+def with_needed_settings(text: str, path: Path) -> str | None:
+    """Return the settings with the containerd image store on and a limit for the build cache, None if both are there.
+
+    Somebody's own settings of the builder stay as they are.
+    """
     try:
         settings: dict[str, Any] = json.loads(text or "{}")
         features: dict[str, Any] = dict(settings.get("features", {}))
@@ -243,15 +247,15 @@ def with_containerd_store(text: str, path: Path) -> str | None:
         raise EngineStoreWrong(
             f"{path} is not the JSON that an engine reads ({error}); correct it"
         ) from error
-    if "containerd-snapshotter" in features:
-        if features["containerd-snapshotter"] is True:
-            return None
+    if features.setdefault("containerd-snapshotter", True) is not True:
         raise EngineStoreWrong(
             f"{path} turns the containerd image store off, so somebody wants that; set "
             "features.containerd-snapshotter to true there and run `inv engine` again"
         )
-    features["containerd-snapshotter"] = True
-    return json.dumps({**settings, "features": features}, indent=2) + "\n"
+    # Without a limit the cache takes what the disk has.
+    builder = settings.get("builder", {"gc": {"enabled": True, "defaultKeepStorage": BUILD_CACHE}})
+    wanted = {**settings, "features": features, "builder": builder}
+    return None if wanted == settings else json.dumps(wanted, indent=2) + "\n"
 
 
 def write(path: Path, text: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from letta_stack.base import console, process
+from letta_stack.base import console, lock, process
 from letta_stack.base.progress import Progress
 from letta_stack.errors import (
     BackupBroken,
@@ -26,7 +27,6 @@ from letta_stack.topology.catalogue import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from letta_stack.operate.manifest import Manifest
     from letta_stack.operate.postgres import Postgres
@@ -36,6 +36,33 @@ if TYPE_CHECKING:
 SWAP_ATTEMPTS = 5
 ROOM = 1.2  # a restored database beside its indexes' temporary files
 VERSIONS = "/opt/letta/alembic/versions"
+
+
+def run(
+    project: Project,
+    backup: Backup,
+    *,
+    identity: str,
+    directory: Path,
+    recipients: Sequence[str],
+    clear: bool,
+    foreign: bool,
+    yes: bool,
+) -> None:
+    """Restore once that is confirmed, while nobody else changes the project; see ``restore``."""
+    if not yes:
+        lifecycle.confirm(f"replace the data of {project.name} with backup {backup.id}?")
+    with lock.held(project.name):
+        before = restore(
+            project,
+            backup,
+            identity=Path(identity) if identity else None,
+            directory=directory,
+            to=[] if clear else backups.recipients(recipients, directory),
+            clear=clear,
+            foreign=foreign,
+        )
+    console.result(f"restored {backup.id}; what was there before is backup {before.id}")
 
 
 def restore(
@@ -237,8 +264,3 @@ def install_key(server: str, key: str) -> None:
     options = ["--rm", "--interactive", "--network=none", "--pull=never", "--user=0:0"]
     options += [f"--volumes-from={server}", "--entrypoint=sh"]
     process.capture(["docker", "run", *options, image.strip(), "-c", script], stdin=key + "\n")
-
-
-def tell(before: Backup) -> None:
-    """Say how to get back."""
-    console.say(f"what was there before is backup {before.id}")

@@ -20,7 +20,7 @@ PLACES = [
     *ROOT.glob("bench/*.md"),
 ]
 # `inv TASK` up to what ends a command in a shell or on a page, with the lines that a backslash continues.
-COMMAND = re.compile(r"\binv (?P<task>[a-z][\w.]*)(?P<rest>(?:\\\n|[^\n`;|&#()>])*)")
+COMMAND = re.compile(r"\binv (?P<task>[a-z][\w.-]*)(?P<rest>(?:\\\n|[^\n`;|&#()>])*)")
 FLAG = re.compile(r"(?<!\S)--[a-z][a-z-]*")
 # The history of names is told as it was.
 HISTORY = {ROOT / "CHANGELOG.md"}

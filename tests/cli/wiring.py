@@ -480,4 +480,12 @@ TABLE = (
         answer=Path("nowhere"),
         also=BACKUP_ALSO,
     ),
+    Wiring(
+        "trim",
+        "letta_stack.operate.trim:trim",
+        (ENV, PROJECT, Wire("--days", "days", 30, "7", 7), DRY_RUN),
+        answer=3,
+        also=BACKUP_ALSO,
+        fixed={"stdout": "provider_traces: 3 rows are gone\n"},
+    ),
 )

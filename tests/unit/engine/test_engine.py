@@ -240,19 +240,27 @@ def test_an_old_engine_that_is_installed_but_not_running_is_left_alone(
 
 def test_settings_that_are_there_are_kept() -> None:
     before = '{"log-driver": "local", "features": {"buildkit": true}}'
-    after = install.with_containerd_store(before, Path("daemon.json"))
+    after = install.with_needed_settings(before, Path("daemon.json"))
 
     assert after is not None
     assert json.loads(after) == {
         "log-driver": "local",
         "features": {"buildkit": True, "containerd-snapshotter": True},
+        "builder": {"gc": {"enabled": True, "defaultKeepStorage": "20GB"}},
     }
 
 
-def test_settings_that_are_right_are_not_written_again() -> None:
-    text = '{"features": {"containerd-snapshotter": true}}'
+def test_the_build_cache_of_somebody_keeps_its_own_limit() -> None:
+    before = '{"features": {"containerd-snapshotter": true}, "builder": {"gc": {"enabled": false}}}'
 
-    assert install.with_containerd_store(text, Path("daemon.json")) is None
+    assert install.with_needed_settings(before, Path("daemon.json")) is None
+
+
+def test_settings_that_are_right_are_not_written_again() -> None:
+    text = install.with_needed_settings("", Path("daemon.json"))
+    assert text is not None
+
+    assert install.with_needed_settings(text, Path("daemon.json")) is None
 
 
 @pytest.mark.parametrize(
@@ -262,7 +270,7 @@ def test_settings_that_are_right_are_not_written_again() -> None:
 )
 def test_settings_that_cannot_be_merged_are_never_replaced(text: str) -> None:
     with pytest.raises(EngineStoreWrong, match=r"daemon\.json"):
-        install.with_containerd_store(text, Path("daemon.json"))
+        install.with_needed_settings(text, Path("daemon.json"))
 
 
 def test_os_release_is_read_with_and_without_quotes() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     from tests.smoke.conftest import Deployment
 
-AGENTS = 20
+AGENTS = 40
+"""Made at the same moment: more than the server has connections, each within a session that opens another one."""
 STREAMS = 120
 """Above the 100 connections that PostgreSQL has by default."""
 MANY_STREAMS = 500
@@ -62,9 +64,10 @@ async def burst(deployment: Deployment, agents: Sequence[str], streams: int) -> 
 @pytest.mark.timeout(ENOUGH_SECONDS, func_only=True)
 @pytest.mark.parametrize("streams", [STREAMS, pytest.param(MANY_STREAMS, marks=pytest.mark.long)])
 def test_all_of_many_streams_are_whole(deployment: Deployment, client: Letta, streams: int) -> None:
-    agents = [
-        client.agents.create(model=harness.MODEL, include_base_tools=False).id
-        for _ in range(AGENTS)
-    ]
+    def create(_: int) -> str:
+        return client.agents.create(model=harness.MODEL, include_base_tools=False).id
+
+    with ThreadPoolExecutor(AGENTS) as pool:
+        agents = list(pool.map(create, range(AGENTS)))
 
     assert asyncio.run(burst(deployment, agents, streams)) == {"whole": streams}

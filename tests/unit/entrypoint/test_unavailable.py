@@ -115,7 +115,9 @@ def used(error: BaseException | None) -> list[str]:
     """Use a session of the patched registry, with an error in the block; return what was called."""
     session = Session()
     patched = SimpleNamespace(
-        async_session_factory=lambda: session, DatabaseRegistry=type("Registry", (), {})
+        async_session_factory=lambda: session,
+        engine=SimpleNamespace(pool=object()),
+        DatabaseRegistry=type("Registry", (), {}),
     )
     unavailable.say_so_in_sessions(patched)
 
@@ -148,6 +150,46 @@ def test_what_is_not_the_databases_fault_passes_despite_a_failing_rollback(
         used(error)
 
     assert raised.value is error
+
+
+class BoundSession(Session):
+    """Needs one of the pool's connections while it is open."""
+
+    connections: asyncio.Semaphore
+
+    async def rollback(self) -> None:
+        """Succeed."""
+
+    async def close(self) -> None:
+        self.connections.release()
+
+
+@pytest.mark.timeout(10)
+def test_sessions_within_sessions_do_not_wait_for_each_other() -> None:
+    async def use_pool() -> int:
+        regular, overflow, tasks = 2, 1, 20
+        connections = asyncio.Semaphore(regular + overflow)
+        BoundSession.connections = connections
+        patched = SimpleNamespace(
+            async_session_factory=BoundSession,
+            engine=SimpleNamespace(pool=SimpleNamespace(size=lambda: regular)),
+            DatabaseRegistry=type("Registry", (), {}),
+        )
+        unavailable.say_so_in_sessions(patched)
+        registry = patched.DatabaseRegistry()
+
+        async def nested() -> int:
+            async with registry.async_session():
+                await connections.acquire()
+                # By now each of the others has its first one.
+                await asyncio.sleep(0.01)
+                async with registry.async_session():
+                    await connections.acquire()
+                    return 1
+
+        return sum(await asyncio.gather(*(nested() for _ in range(tasks))))
+
+    assert asyncio.run(use_pool()) == 20
 
 
 def answered(error: Exception, kind: type[Exception] = Exception) -> Response:

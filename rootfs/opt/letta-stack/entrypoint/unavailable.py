@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import contextvars
 import importlib
 import socket
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     Handler = Callable[[Any, Exception], Awaitable[Any]]
 
@@ -24,6 +27,10 @@ _DRIVER_ERRORS = (
     # "cannot switch to state 12": the connection ended in the middle of a statement.
     "InternalClientError",
 )
+
+
+_inside: contextvars.ContextVar[bool] = contextvars.ContextVar("inside", default=False)
+"""Whether the task has a session already."""
 
 
 def is_unavailable(error: BaseException, *, network: bool = False) -> bool:
@@ -64,12 +71,22 @@ def say_so_in_sessions(module: Any) -> None:
     letta/server/db.py, DatabaseRegistry.async_session: means to repeat the caller's block after a lost connection, which a
     context manager cannot do. So a refused connection ends as "generator didn't stop after athrow()", and a failing
     rollback hides what it was about.
+
+    Some code opens a session within a session. If as many as the pool has connections did so at the same moment, each would
+    wait for all others. So tasks without one share the pool's regular connections, and the overflow is for those that
+    have one.
     """
+    # A pool without a bound (NullPool) has no size either.
+    size = getattr(module.engine.pool, "size", None)
+    places = asyncio.Semaphore(size()) if size else contextlib.nullcontext()
 
     @contextlib.asynccontextmanager
     async def async_session(_: Any) -> AsyncIterator[Any]:
         try:
-            async with _transaction(module.async_session_factory()) as session:
+            async with (
+                contextlib.nullcontext() if _inside.get() else _marked(places),
+                _transaction(module.async_session_factory()) as session,
+            ):
                 yield session
         except Exception as error:
             if not is_unavailable(error, network=True):
@@ -78,6 +95,16 @@ def say_so_in_sessions(module: Any) -> None:
             raise errors.LettaServiceUnavailableError(DETAIL, service_name="database") from error
 
     module.DatabaseRegistry.async_session = async_session
+
+
+@contextlib.asynccontextmanager
+async def _marked(places: AbstractAsyncContextManager[Any]) -> AsyncIterator[None]:
+    async with places:
+        _inside.set(True)
+        try:
+            yield
+        finally:
+            _inside.set(False)
 
 
 @contextlib.asynccontextmanager

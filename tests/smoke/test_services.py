@@ -81,27 +81,32 @@ def test_lettas_own_tests_pass_against_them(data_services: Project, tmp_path: Pa
         "-o=filterwarnings=",
         "--rootdir=/letta",
     ]
-    docker.run(
-        harness.IMAGE,
-        ["-c", MIGRATE_AND_TEST, python, RUN_PYTEST, *options, *LETTAS_TESTS],
-        entrypoint="/bin/sh",
-        name=f"{harness.RUN}-letta-tests",
-        user=f"{os.getuid()}:{os.getgid()}",
-        # A program of this machine, as far as the services can tell. Letta asks a provider that is retired: refused at once.
-        networks=["host"],
-        add_hosts=[("inference.letta.com", "127.0.0.1")],
-        volumes=[
-            # Not the server's modules: those of the image have their bytecode.
-            *(
-                (source / name, f"/letta/{name}", "ro")
-                for name in ("alembic", "alembic.ini", "tests")
-            ),
-            (sysconfig.get_path("purelib"), "/pytest", "ro"),
-        ],
-        envs={**exported(data_services), "HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"},
-        pull="never",
-        remove=True,
-    )
+    name = f"{harness.RUN}-letta-tests"
+    try:
+        docker.run(
+            harness.IMAGE,
+            ["-c", MIGRATE_AND_TEST, python, RUN_PYTEST, *options, *LETTAS_TESTS],
+            entrypoint="/bin/sh",
+            name=name,
+            healthcheck=False,
+            user=f"{os.getuid()}:{os.getgid()}",
+            # A program of this machine, as far as the services can tell. Letta asks a provider that is retired: refused at once.
+            networks=["host"],
+            add_hosts=[("inference.letta.com", "127.0.0.1")],
+            volumes=[
+                # Not the server's modules: those of the image have their bytecode.
+                *(
+                    (source / name, f"/letta/{name}", "ro")
+                    for name in ("alembic", "alembic.ini", "tests")
+                ),
+                (sysconfig.get_path("purelib"), "/pytest", "ro"),
+            ],
+            envs={**exported(data_services), "HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"},
+            pull="never",
+        )
+    finally:
+        # Also after an interrupt, which ends the client and not the container.
+        docker.container.remove(name, force=True, volumes=True)
 
 
 @pytest.mark.last

@@ -107,6 +107,8 @@ def begin_and_kill(deployment: Deployment, image: str) -> None:
     assert deployed.unfinished(deployment.stack.name) is not None
 
 
+# Four times two servers start; the product bounds each wait by itself.
+@pytest.mark.timeout(900, func_only=True)
 def test_nobody_notices_a_deployment_and_the_way_back(
     deployment: Deployment, client: Letta, agent: AgentState
 ) -> None:

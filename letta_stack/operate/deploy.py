@@ -237,3 +237,5 @@ def undo(project: Project, begun: Unfinished) -> None:
             process.capture(["docker", "start", *stopped])
         replicas.remove(new, drain=True)
     deployed.end(project.name)
+    if begun.to.tag not in {one.tag for one in deployed.history(project.name)}:
+        process.probe(["docker", "image", "rm", begun.to.tag])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import tarfile
 import tempfile
@@ -11,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from letta_stack.base import process
-from letta_stack.errors import IdentityWrong
+from letta_stack.errors import CommandFailed, IdentityWrong
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "LETTA_ENCRYPTION_KEY"
 KEY_FILE = "var/lib/letta/secrets/encryption-key"
 SECRET_NAME = re.compile(r"(KEY|PASSWORD|SECRET|TOKEN|CREDENTIALS|PG_URI)(_FILE)?$")
+# On a machine under load the engine now and then loses what a short-lived container writes.
+ATTEMPTS = 3
 # Also of a container that does not run, and without the programs of its own start.
 COLLECT = "cd / && exec tar -cf - $(ls -d var/lib/letta/secrets run/secrets 2>/dev/null)"
 
@@ -52,15 +55,7 @@ def collect(container: str) -> Secrets:
         *("docker", "run", "--rm", "--network=none", "--pull=never", "--user=0:0"),
         *(f"--volumes-from={container}:ro", "--entrypoint=sh", facts["Image"], "-c", COLLECT),
     ]
-    files = {}
-    with tempfile.TemporaryFile() as written:
-        process.stream(command, stdout=written)
-        written.seek(0)
-        with tarfile.open(fileobj=written) as archive:
-            for member in archive.getmembers():
-                file = archive.extractfile(member) if member.isfile() else None
-                if file is not None:
-                    files[member.name] = base64.b64encode(file.read()).decode()
+    files = archived(command)
     return Secrets(
         encryption_key=effective_key(variables, files),
         files=files,
@@ -68,6 +63,24 @@ def collect(container: str) -> Secrets:
             name: value for name, value in variables.items() if value and SECRET_NAME.search(name)
         },
     )
+
+
+def archived(command: Sequence[str]) -> dict[str, str]:
+    """Return the files of the archive that a command writes, in Base64. Raises ``CommandFailed``."""
+    for _ in range(ATTEMPTS):
+        with tempfile.TemporaryFile() as written:
+            process.stream(command, stdout=written)
+            if written.seek(0, os.SEEK_END) == 0:
+                continue
+            written.seek(0)
+            with tarfile.open(fileobj=written) as archive:
+                files = {one.name: archive.extractfile(one) for one in archive if one.isfile()}
+                return {
+                    name: base64.b64encode(file.read()).decode()
+                    for name, file in files.items()
+                    if file is not None
+                }
+    raise CommandFailed(command, 0, "no archive came")
 
 
 def effective_key(variables: Mapping[str, str], files: Mapping[str, str]) -> str:

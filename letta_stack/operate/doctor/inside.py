@@ -12,6 +12,7 @@ from letta_stack.base import process
 from letta_stack.errors import CommandFailed, DatabaseElsewhere, LettaStackError
 from letta_stack.operate import postgres
 from letta_stack.operate.doctor.model import Finding, fail, ok, skip, warn
+from letta_stack.topology.catalogue import COLLECTOR
 
 if TYPE_CHECKING:
     from letta_stack.operate.doctor.model import Subject
@@ -108,7 +109,7 @@ def check(subject: Subject) -> list[Finding]:
         clock(facts),
         leftovers(facts, subject),
         backends(subject),
-        collector(answer),
+        collector(answer, subject),
         names(answer),
         *providers(facts, answer),
         models(facts),
@@ -175,8 +176,12 @@ def backends(subject: Subject) -> Finding:
     return fail("backends", seen, "`inv restart --service` with the one that does not answer")
 
 
-def collector(answer: dict[str, Any]) -> Finding:
+def collector(answer: dict[str, Any], subject: Subject) -> Finding:
     """Look whether traces find their collector."""
+    if COLLECTOR.name in subject.project.topology.names:
+        if container := subject.running(COLLECTOR.name):
+            return ok("collector", f"{container} runs; its health is among the services")
+        return fail("collector", "does not run", f"`inv up {subject.project.flags}`")
     if answer["collector"]:
         return ok("collector", "takes spans on port 4317 of the server's container")
     return skip("collector", "none in the server's container")

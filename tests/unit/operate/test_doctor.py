@@ -89,7 +89,7 @@ def test_what_is_seen_from_inside_becomes_a_finding(
         inside.connections(facts),
         inside.clock(facts),
         inside.leftovers(facts, subject(tmp_path)),
-        inside.collector(answer),
+        inside.collector(answer, subject(tmp_path)),
         inside.names(answer),
         *inside.providers(facts, answer),
         inside.models(facts),
@@ -98,6 +98,14 @@ def test_what_is_seen_from_inside_becomes_a_finding(
     (one,) = [each for each in found if each.name == name]
     assert one.state == state
     assert bool(one.fix) == (state in {FAIL, WARN})
+
+
+def test_a_collector_of_its_own_has_to_run(tmp_path: Path) -> None:
+    prod = replace(subject(tmp_path), project=Project.of("prod", project="mine"))
+
+    assert inside.collector(ANSWER, prod).state == FAIL
+    prod = replace(prod, states=[state_of("letta-collector")])
+    assert inside.collector(ANSWER, prod).state == OK
 
 
 def test_a_low_memory_is_a_warning(tmp_path: Path) -> None:

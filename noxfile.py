@@ -140,9 +140,9 @@ def unit(session: nox.Session) -> None:
         session.run("coverage", "report")
 
 
-@nox.session(python=OTHER_PYTHONS)
+@nox.session(python=OTHER_PYTHONS, default=False)
 def pythons(session: nox.Session) -> None:
-    """Test the logic and the tasks on the other versions of Python that are installed. Arguments go to pytest."""
+    """Test the logic and the tasks on the other versions of Python, on request and in CI. Arguments go to pytest."""
     install(session, "test")
     session.run("pytest", *selected(session, "tests/unit", "tests/cli"))
 

@@ -133,6 +133,9 @@ def ready(project: Project) -> bool:
         raise report.failure(project, ", ".join(map(str, broken)))
     working = [state.service for state in states if state.ready and state.service not in one_shot]
     working += [state.service for state in done]
+    # Also those that nobody asked for just now: `inv restart` knows no --replicas.
+    if any(not state.ready and state not in done for state in states):
+        return False
     return all(working.count(name) >= count for name, count in project.expected.items())
 
 

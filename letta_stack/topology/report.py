@@ -35,8 +35,12 @@ def failure(project: Project, reason: str) -> ServiceFailed:
 def last_words(state: State) -> str:
     """Collect the last answer of the health check and the last lines of the log."""
     from python_on_whales import docker  # noqa: PLC0415 - slow to import, and only needed here
+    from python_on_whales.exceptions import NoSuchContainer  # noqa: PLC0415 - the same
 
-    container = docker.container.inspect(state.container)
+    try:
+        container = docker.container.inspect(state.container)
+    except NoSuchContainer:
+        return f"--- {state}; somebody has removed it since"
     health = container.state.health
     checks = (health.log if health else None) or []
     answer = (checks[-1].output or "").strip() if checks else ""

@@ -9,9 +9,10 @@ import pytest
 
 from letta_stack.engine.inspect import Engine
 from letta_stack.errors import BadSecret, BadValue, TooFewResources
-from letta_stack.topology import capacity, preflight, secret_files
+from letta_stack.topology import capacity, lifecycle, preflight, secret_files
 from letta_stack.topology.project import Project
-from letta_stack.topology.runners.protocol import Published
+from letta_stack.topology.runners.compose import Compose
+from letta_stack.topology.runners.protocol import Published, State
 
 GIB = 1024**3
 ENGINE = Engine(
@@ -89,6 +90,30 @@ def test_an_api_without_password_is_not_published_to_others() -> None:
     preflight.open_api(public, model(environment={"LETTA_SERVER_SECURE": None}))
     with pytest.raises(BadValue, match=r"published on 0\.0\.0\.0: whoever reaches it can run code"):
         preflight.open_api(public, off)
+
+
+def test_every_replica_is_waited_for_also_when_nobody_says_how_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    health = {"letta-server-1": "healthy", "letta-server-2": "starting"}
+
+    def states(_: Compose) -> list[State]:
+        servers = [State("letta-server", name, "running", one, 0) for name, one in health.items()]
+        others = [
+            name for name in prod.topology.names if name not in {"letta-server", "letta-migrate"}
+        ]
+        return [
+            *servers,
+            *(State(name, f"{name}-1", "running", "healthy", 0) for name in others),
+            State("letta-migrate", "letta-migrate-1", "exited", "", 0),
+        ]
+
+    prod = Project.of("prod")
+    monkeypatch.setattr(Compose, "states", states)
+
+    assert not lifecycle.ready(prod)
+    health["letta-server-2"] = "healthy"
+    assert lifecycle.ready(prod)
 
 
 def test_other_topologies_have_no_secret_files() -> None:

@@ -22,8 +22,12 @@ def wait_for_status(
     status: int = 200,
     timeout: float = 60.0,
     interval: float = 0.1,
+    context: ssl.SSLContext | None = None,
 ) -> float:
-    """Return the seconds until ``url`` answered with ``status``; ``WaitTimedOut`` says what was seen instead."""
+    """Return the seconds until ``url`` answered with ``status``; ``WaitTimedOut`` says what was seen instead.
+
+    ``context`` is what a server's certificate is checked with (default: the authorities of this machine).
+    """
     parts = split(url)
     last_seen = "nothing was tried"
     started = time.monotonic()
@@ -35,7 +39,9 @@ def wait_for_status(
             return False
         remaining = timeout - (time.monotonic() - started)
         try:
-            answer = ask(parts, timeout=max(interval, min(REQUEST_SECONDS, remaining)))
+            answer = ask(
+                parts, timeout=max(interval, min(REQUEST_SECONDS, remaining)), context=context
+            )
         except ConnectionRefusedError:
             last_seen = "connection refused"
             return False
@@ -75,12 +81,12 @@ def split(url: str) -> SplitResult:
     return parts
 
 
-def ask(parts: SplitResult, *, timeout: float) -> int:
+def ask(parts: SplitResult, *, timeout: float, context: ssl.SSLContext | None = None) -> int:
     """GET once, directly and without following redirects; return the status."""
     host = parts.hostname or ""
     connection = (
         http.client.HTTPSConnection(
-            host, parts.port, timeout=timeout, context=ssl.create_default_context()
+            host, parts.port, timeout=timeout, context=context or ssl.create_default_context()
         )
         if parts.scheme == "https"
         else http.client.HTTPConnection(host, parts.port, timeout=timeout)

@@ -75,23 +75,20 @@ def leaf(
     now: dt.datetime,
     *,
     days: int = LEAF_DAYS,
-    client: str = "",
 ) -> Pair:
-    """Make a certificate for a server with ``names``, or for the client called ``client``; valid for ``days``."""
+    """Make a certificate for a server with ``names``, valid for ``days``."""
     key = ec.generate_private_key(ec.SECP256R1())
-    purpose = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
-    common = client or str(names[0].value)
+    purpose = ExtendedKeyUsageOID.SERVER_AUTH
     issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
     builder = (
-        _builder(_name(common), issuer.certificate.subject, key, now, days)
+        _builder(_name(str(names[0].value)), issuer.certificate.subject, key, now, days)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage("digital_signature"), critical=True)
         .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(issuer_key, critical=False)
     )
-    if names:
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return Pair(builder.sign(issuer.key, hashes.SHA256()), key)
 
 

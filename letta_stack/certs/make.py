@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from letta_stack.certs import issue, names, store
-from letta_stack.certs.check import Finding, inspect_file
-from letta_stack.errors import BadCertificate
+from letta_stack.certs.check import Finding, check_usable, inspect_file
+from letta_stack.errors import BadCertificate, BadValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 RENEW_AT = 1 / 3  # of its life left, as most ACME clients do
 
@@ -47,7 +47,7 @@ def make(
     path = directory / store.GATEWAY
     if reason := due(path, authority, wanted, now, force=force):
         pair = issue.leaf(authority, wanted, now, days=days)
-        store.write(path, pair.key_pem + pair.certificate_pem, mode=0o600)
+        store.write_gateway(directory, pair.key_pem + pair.certificate_pem)
         say(f"made {path} for {names.show(wanted)}, valid {days} days ({reason})")
         return True
     say(f"{path} is good until {inspect_file(path).ends:%Y-%m-%d}")
@@ -77,3 +77,22 @@ def due(
     if found.ends - now < life * RENEW_AT:
         return f"the old one ends {found.ends:%Y-%m-%d}"
     return ""
+
+
+def use(
+    directory: Path, chain: str, key: str, *, now: dt.datetime, say: Callable[[str], None]
+) -> None:
+    """Give the gateway a certificate of the user's own.
+
+    Raises:
+        BadCertificate: it could not serve with it.
+        BadValue: one of the two files is not given.
+
+    """
+    if not chain or not key:
+        raise BadValue("half a pair; give the certificate with --cert and its key with --key")
+    found = check_usable(Path(chain), Path(key), now)
+    store.write_gateway(directory, Path(key).read_bytes() + Path(chain).read_bytes())
+    for name in (store.AUTHORITY, store.AUTHORITY_KEY):
+        (directory / name).unlink(missing_ok=True)
+    say(f"the gateway serves {found.names or found.subject} until {found.ends:%Y-%m-%d}")

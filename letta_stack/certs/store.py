@@ -1,11 +1,12 @@
 """Where a project's certificates lie, and how they are read and replaced.
 
-``gateway.pem`` holds key and chain in one file, so that one rename replaces both and no reader sees halves.
+``gateway/gateway.pem`` holds key and chain in one file, so that one rename replaces both and no reader sees halves.
 """
 
 from __future__ import annotations
 
 import os
+import ssl
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 DIRECTORY = ROOT / ".certs"
 AUTHORITY = "ca.pem"  # for clients to trust
 AUTHORITY_KEY = "ca-key.pem"
-GATEWAY = "gateway.pem"
+# In a directory of its own, which is all that the gateway sees.
+GATEWAY = "gateway/gateway.pem"
+NGINX_UID = 101  # the user of both nginx images
 
 
 def directory(project: str) -> Path:
@@ -32,7 +35,42 @@ def directory(project: str) -> Path:
     return DIRECTORY / project
 
 
-def write(path: Path, content: bytes, *, mode: int) -> None:
+def has_certificate(project: str) -> bool:
+    """Tell whether the project's gateway has a certificate."""
+    return (directory(project) / GATEWAY).is_file()
+
+
+def variables(project: str) -> dict[str, str]:
+    """Return the variables by which compose finds the certificate and the user who may read it."""
+    path = directory(project) / GATEWAY
+    return {
+        "LETTA_STACK_TLS_DIR": str(path.parent),
+        "LETTA_STACK_TLS_UID": str(path.stat().st_uid),
+    }
+
+
+def context(project: str) -> ssl.SSLContext:
+    """Return what a client on this machine checks: the local authority, or nothing.
+
+    A certificate of the user's own is for other names than ``localhost``, so that nobody could check it here.
+    """
+    authority = directory(project) / AUTHORITY
+    if authority.is_file():
+        return ssl.create_default_context(cafile=str(authority))
+    unchecked = ssl.create_default_context()
+    unchecked.check_hostname = False
+    unchecked.verify_mode = ssl.CERT_NONE
+    return unchecked
+
+
+def write_gateway(directory: Path, content: bytes) -> None:
+    """Replace the gateway's key and chain; its owner is the one whom nginx runs as."""
+    path = directory / GATEWAY
+    write(path, content, mode=0o600, owner=NGINX_UID if os.getuid() == 0 else os.getuid())
+    path.parent.chmod(0o755)
+
+
+def write(path: Path, content: bytes, *, mode: int, owner: int | None = None) -> None:
     """Write a file so that readers see the old content or the new, never a part."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -40,6 +78,8 @@ def write(path: Path, content: bytes, *, mode: int) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             os.fchmod(file.fileno(), mode)
+            if owner is not None:
+                os.fchown(file.fileno(), owner, -1)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)

@@ -1,4 +1,4 @@
-"""Certificates of the gateway: `certs.make`, `certs.check`."""
+"""Certificates of the gateway: `certs.make`, `certs.use`, `certs.check`."""
 
 from __future__ import annotations
 
@@ -43,6 +43,31 @@ def make(
 
 @task(
     help={
+        "cert": "PEM file with the certificate, its issuers below it",
+        "key": "PEM file with its key, unencrypted",
+        "project": PROJECT_HELP,
+    }
+)
+def use(_: Context, cert: str = "", key: str = "", project: str = "") -> None:
+    """Give the gateway of `prod` a certificate of your own."""
+    import datetime as dt
+
+    from letta_stack.base import console
+    from letta_stack.certs import make as certs_make
+    from letta_stack.certs import store
+    from letta_stack.topology.project import Project
+
+    certs_make.use(
+        store.directory(Project.of("prod", project=project).name),
+        cert,
+        key,
+        now=dt.datetime.now(tz=dt.UTC),
+        say=console.say,
+    )
+
+
+@task(
+    help={
         "soon": "days before the end at which the command fails (default: 21)",
         "project": PROJECT_HELP,
     }
@@ -64,4 +89,4 @@ def check(_: Context, soon: str = "21", project: str = "") -> None:
     certs_check.check_expiry(findings, now, soon=flags.count("--soon", soon))
 
 
-certs = Collection("certs", make, check)
+certs = Collection("certs", make, use, check)

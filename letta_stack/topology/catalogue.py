@@ -64,6 +64,7 @@ TOPOLOGIES = catalogue(
             ),
             published=GATEWAY.name,
             secrets=True,
+            tls=True,
         ),
         Topology(
             name="services",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from letta_stack.base import console, http_wait, lock
 from letta_stack.base.progress import Progress
 from letta_stack.base.wait import wait_until
+from letta_stack.certs import store
 from letta_stack.engine import disk, inspect
 from letta_stack.errors import (
     BadValue,
@@ -96,7 +97,10 @@ def _up(project: Project, sources: Sources) -> None:
 def answer(project: Project, address: Published) -> None:
     """Wait until the API answers on its published port."""
     try:
-        http_wait.wait_for_status(address.url + HEALTH_PATH, timeout=ANSWER_SECONDS)
+        context = store.context(project.name) if address.scheme == "https" else None
+        http_wait.wait_for_status(
+            address.url + HEALTH_PATH, timeout=ANSWER_SECONDS, context=context
+        )
     except WaitTimedOut as error:
         raise report.failure(
             project, f"every service is healthy, but the API does not answer: {error}"

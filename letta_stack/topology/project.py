@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from letta_stack.certs import store as tls
 from letta_stack.errors import BadValue
 from letta_stack.topology.catalogue import PORT_VARIABLE, find
 from letta_stack.topology.model import PortFlag
@@ -21,6 +22,8 @@ REPLICAS_VARIABLE = "LETTA_STACK_REPLICAS"
 MOST_REPLICAS = 100
 BIND_VARIABLE = "LETTA_STACK_BIND"
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - only when the user says --public
+
+TLS_OVERLAY = "compose/overlays/tls.yaml"
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,10 @@ class Project:
     @property
     def runner(self) -> Runner:
         """What starts and stops its containers."""
-        return Compose(self.name, self.topology.entry, self.variables)
+        if not (self.topology.tls and tls.has_certificate(self.name)):
+            return Compose(self.name, self.topology.entry, self.variables)
+        variables = {**tls.variables(self.name), **self.variables}
+        return Compose(self.name, self.topology.entry, variables, (TLS_OVERLAY,))
 
 
 def port_flags(topology: Topology) -> tuple[PortFlag, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from letta_stack.base import console
+from letta_stack.certs import store
 from letta_stack.errors import ServiceFailed
 from letta_stack.image import contract
 from letta_stack.secrets import kinds
@@ -67,6 +68,12 @@ def success(
     read_password = f"docker exec {container} cat {contract.PASSWORD_FILE}"
     if project.topology.secrets:
         read_password = f"inv secrets.show {kinds.SERVER} {project.flags}"
+    trust = ""
+    if (
+        address.scheme == "https"
+        and (authority := store.directory(project.name) / store.AUTHORITY).is_file()
+    ):
+        trust = f" --cacert {authority}"
     authorisation = f' -H "Authorization: Bearer $({read_password})"'
     if str(environment.get("LETTA_SERVER_SECURE")).lower() in contract.OFF:
         access, authorisation = "none: LETTA_SERVER_SECURE=false turns it off", ""
@@ -79,7 +86,7 @@ def success(
         [
             f"the API is at {address.url}",
             f"  password: {access}",
-            f"  try:      curl{authorisation} {address.url}/v1/agents/",
+            f"  try:      curl{trust}{authorisation} {address.url}/v1/agents/",
             f"  logs:     inv logs {project.flags}",
             f"  stop:     inv down {project.flags}   (keeps the data)",
         ]

@@ -312,6 +312,16 @@ TABLE = (
         also=PROD,
     ),
     Wiring(
+        "certs.use",
+        "letta_stack.certs.make:use",
+        (
+            text("--cert", "chain", "", "b"),
+            text("--key", "key", "", "b-key"),
+            CERTS_PROJECT,
+        ),
+        also=PROD,
+    ),
+    Wiring(
         "certs.check",
         "letta_stack.certs.check:findings",
         (CERTS_PROJECT,),

@@ -3,9 +3,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import yaml
 
 from letta_stack.base.paths import ROOT
+from letta_stack.certs import store
 from letta_stack.image import contract
 from letta_stack.pins.file import Pins
 from letta_stack.topology import preflight
@@ -14,6 +16,8 @@ from letta_stack.topology.project import port_flags
 from letta_stack.topology.runners.protocol import published
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from letta_stack.topology.model import Topology
 
 Render = Callable[..., dict[str, Any]]
@@ -179,3 +183,18 @@ def test_no_fragment_is_listed_twice_and_none_is_forgotten() -> None:
 
     # base.yaml is extended, not listed.
     assert fragments - listed == {str(ROOT / "compose/services/base.yaml")}
+
+
+def test_a_certificate_turns_the_published_port_of_prod_to_https(
+    render: Render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "DIRECTORY", tmp_path)
+    (plain,) = published(render("prod"))
+    store.write_gateway(store.directory("letta-stack-prod"), b"key and chain")
+    secure, redirect = published(render("prod"))
+
+    assert plain.url == "http://localhost:8283"
+    assert secure.url == "https://localhost:8283"
+    assert redirect.url == "http://localhost:8280"
+    mounts = {one["target"] for one in render("prod")["services"]["letta-nginx"]["volumes"]}
+    assert "/etc/letta-stack/tls" in mounts

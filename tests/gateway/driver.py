@@ -15,12 +15,15 @@ from python_on_whales import docker
 
 from letta_stack.base import process
 from letta_stack.base.paths import ROOT
+from letta_stack.certs import store
 from letta_stack.image import server
 from letta_stack.topology.catalogue import GATEWAY, SERVER
+from letta_stack.topology.runners.protocol import TLS_PORT
 from tests.smoke import harness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 PORT = 8080
 OWN_ANSWER = "/nginx-health"
@@ -111,14 +114,42 @@ def gateway(
     ) as container:
         port = int(harness.published_url(container, PORT).rpartition(":")[2])
         one = Gateway(container, port)
-
-        def answers() -> bool:
-            with contextlib.suppress(requests.ConnectionError):
-                return one.get(OWN_ANSWER).ok
-            return False
-
-        harness.expect(answers, timeout=10, what="the gateway does not answer")
+        harness.expect(lambda: answers(one), timeout=10, what="the gateway does not answer")
         yield one
+
+
+@contextlib.contextmanager
+def secure_gateway(
+    name: str, image: str, network: str, certificates: Path
+) -> Iterator[tuple[Gateway, int]]:
+    """Run a gateway with the certificate of a project's directory; yield it and the port that speaks TLS."""
+    shown = certificates / store.GATEWAY
+    settings = options()
+    settings["user"] = str(shown.stat().st_uid)
+    settings["volumes"] = [*settings["volumes"], (shown.parent, "/etc/letta-stack/tls", "ro")]
+    environment = {"LETTA_STACK_TLS": "true", "LETTA_STACK_HTTPS_PORT": "8443"}
+    with harness.running(
+        f"{name}-{secrets.token_hex(2)}",
+        image=image,
+        networks=[network],
+        publish=[("127.0.0.1:", PORT), ("127.0.0.1:", TLS_PORT)],
+        envs={"LETTA_STACK_WATCH_SECONDS": "1"} | environment,
+        **settings,
+    ) as container:
+        ports = [
+            int(harness.published_url(container, port).rpartition(":")[2])
+            for port in (PORT, TLS_PORT)
+        ]
+        one = Gateway(container, ports[0])
+        harness.expect(lambda: answers(one), timeout=10, what="the gateway does not answer")
+        yield one, ports[1]
+
+
+def answers(one: Gateway) -> bool:
+    """Tell whether the gateway itself answers."""
+    with contextlib.suppress(requests.ConnectionError):
+        return one.get(OWN_ANSWER).ok
+    return False
 
 
 @contextlib.contextmanager

@@ -26,19 +26,19 @@ class Compose:
     project: str
     entry: str
     variables: Mapping[str, str]
+    overlays: Sequence[str] = ()
 
     def argv(self, *arguments: str) -> list[str]:
         """Write a compose command. ``.env`` is named, for compose looks for it beside the entry file."""
         dotenv = ROOT / ".env"
         override = ROOT / override_of(self.entry)
+        files = [*(ROOT / one for one in (self.entry, *self.overlays)), override]
         return [
             "docker",
             "compose",
             "--project-name",
             self.project,
-            "--file",
-            str(ROOT / self.entry),
-            *(["--file", str(override)] if override.is_file() else []),
+            *(word for file in files if file.is_file() for word in ("--file", str(file))),
             *(["--env-file", str(dotenv)] if dotenv.is_file() else []),
             *arguments,
         ]

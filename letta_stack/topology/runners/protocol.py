@@ -53,16 +53,20 @@ class Published:
     service: str
     address: str
     port: int
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
         """Where a browser on this machine finds it."""
         if self.address in {"", "0.0.0.0", "127.0.0.1"}:  # noqa: S104 - read, not bound
-            return f"http://localhost:{self.port}"
+            return f"{self.scheme}://localhost:{self.port}"
         if self.address in {"::", "::1"}:  # `localhost` may be 127.0.0.1 alone
-            return f"http://[::1]:{self.port}"
+            return f"{self.scheme}://[::1]:{self.port}"
         host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"http://{host}:{self.port}"
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+TLS_PORT = 8443  # inside the gateway
 
 
 class Runner(Protocol):
@@ -112,6 +116,7 @@ def published(config: Mapping[str, Any]) -> list[Published]:
             service,
             ip_address(service, port.get("host_ip", "")),
             port_number(service, str(port["published"])),
+            "https" if port.get("target") == TLS_PORT else "http",
         )
         for service, body in config["services"].items()
         for port in body.get("ports") or []

@@ -46,10 +46,9 @@ def test_the_first_call_makes_an_authority_and_a_certificate_that_python_takes(
 def test_keys_are_for_the_owner_alone(tmp_path: Path) -> None:
     made(tmp_path / "project")
 
-    modes = {
-        path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "project").iterdir()
-    }
-    assert modes == {store.AUTHORITY: 0o644, store.AUTHORITY_KEY: 0o600, store.GATEWAY: 0o600}
+    files = [path for path in (tmp_path / "project").rglob("*") if path.is_file()]
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in files}
+    assert modes == {store.AUTHORITY: 0o644, store.AUTHORITY_KEY: 0o600, "gateway.pem": 0o600}
     assert stat.S_IMODE((tmp_path / "project").stat().st_mode) == 0o700
 
 
@@ -66,14 +65,6 @@ def test_the_authority_signs_leaves_only_and_a_leaf_signs_nothing(tmp_path: Path
     assert constraints(leaf(tmp_path)).ca is False
     purposes = leaf(tmp_path).extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(purposes) == [ExtendedKeyUsageOID.SERVER_AUTH]
-
-
-def test_a_client_certificate_is_for_clients() -> None:
-    pair = issue.leaf(issue.authority("ca", NOW), [], NOW, client="backup")
-
-    purposes = pair.certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    assert list(purposes) == [ExtendedKeyUsageOID.CLIENT_AUTH]
-    assert pair.certificate.subject.rfc4514_string() == "CN=backup"
 
 
 def test_a_good_certificate_is_left_alone(tmp_path: Path) -> None:
@@ -191,7 +182,7 @@ def test_check_says_what_ends_and_fails_in_time(tmp_path: Path) -> None:
     made(tmp_path)
     found = check.findings(tmp_path)
 
-    assert [one.path.name for one in found] == [store.AUTHORITY, store.GATEWAY]
+    assert [one.path.name for one in found] == [store.AUTHORITY, "gateway.pem"]
     assert check.describe(found[1], NOW).startswith("gateway.pem: 90 days left, until 2027-01-30")
     check.check_expiry(found, NOW, soon=90)
     with pytest.raises(CertificateExpires, match=r"gateway\.pem ends 2027-01-30"):
@@ -220,3 +211,45 @@ def test_a_write_that_fails_leaves_the_old_file(
 
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
     assert path.read_bytes() == b"old"
+
+
+def test_own_files_take_the_place_of_the_local_ones(tmp_path: Path) -> None:
+    made(tmp_path / "project")
+    chain, key = own_files(tmp_path)
+    said: list[str] = []
+    make.use(tmp_path / "project", str(chain), str(key), now=NOW, say=said.append)
+
+    gateway = tmp_path / "project" / store.GATEWAY
+    assert gateway.read_bytes() == key.read_bytes() + chain.read_bytes()
+    assert stat.S_IMODE(gateway.stat().st_mode) == 0o600
+    assert not (tmp_path / "project" / store.AUTHORITY).exists()
+    assert said == ["the gateway serves localhost, 127.0.0.1, ::1 until 2027-01-30"]
+
+
+def test_own_files_that_cannot_serve_change_nothing(tmp_path: Path) -> None:
+    made(tmp_path / "project")
+    before = (tmp_path / "project" / store.GATEWAY).read_bytes()
+    chain, key = own_files(tmp_path)
+
+    with pytest.raises(BadCertificate, match="ended"):
+        make.use(
+            tmp_path / "project", str(chain), str(key), now=NOW + dt.timedelta(days=91), say=print
+        )
+    with pytest.raises(BadValue, match="--key"):
+        make.use(tmp_path / "project", str(chain), "", now=NOW, say=print)
+    assert (tmp_path / "project" / store.GATEWAY).read_bytes() == before
+    assert (tmp_path / "project" / store.AUTHORITY).exists()
+
+
+def test_a_project_with_a_certificate_serves_https(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "DIRECTORY", tmp_path)
+    assert not store.has_certificate("p")
+    made(tmp_path / "p")
+
+    assert store.has_certificate("p")
+    assert store.variables("p")["LETTA_STACK_TLS_DIR"] == str(tmp_path / "p" / "gateway")
+    assert store.context("p").verify_mode is ssl.CERT_REQUIRED
+    (tmp_path / "p" / store.AUTHORITY).unlink()
+    assert store.context("p").verify_mode is ssl.CERT_NONE

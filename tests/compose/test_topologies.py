@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import yaml
 
 from letta_stack.base.paths import ROOT
@@ -17,6 +16,8 @@ from letta_stack.topology.runners.protocol import published
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from letta_stack.topology.model import Topology
 

@@ -93,6 +93,7 @@ def test_the_collector_of_the_image_accepts_its_configurations(plain: Server, fi
         "SIGNOZ_ENDPOINT": "signoz:4317",
         "SIGNOZ_INGESTION_KEY": "for-validation-only",
         "SIGNOZ_INSECURE": "true",
+        "OTEL_DIRECTORY": f"{harness.VOLUME_PATH}/otel",
         "OTEL_LISTEN": "127.0.0.1",
         "OTEL_LOG_FILES": "/var/log/none",
         "OTEL_QUEUE_SIZE": "1000",

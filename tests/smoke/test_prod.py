@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from tests.smoke.conftest import Deployment
 
 pytestmark = pytest.mark.only("prod")
-
-WHILE_A_REPLICA_RESTARTS = {502, 503}
 
 
 @pytest.fixture
@@ -186,8 +185,8 @@ def test_a_rotation_loses_no_request_and_goes_on_after_it_was_killed(
         asking.join()
 
     assert "".join(words) == f"STUB:{WORDS}"
-    assert set(asking.answers) - WHILE_A_REPLICA_RESTARTS == {200}
-    assert asking.answers[-1] == 200
+    assert len(asking.answers) > 10
+    assert Counter(asking.answers) == {200: len(asking.answers)}
     after = store.read(kinds.DATABASE)
     assert kinds.login(after) != kinds.login(before)
     assert not store.path(kinds.DATABASE + OLD).exists()

@@ -63,7 +63,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "basic: runs also where a topology differs little from another"
     )
-    config.addinivalue_line("markers", "last: breaks or stops the running topology")
+    config.addinivalue_line(
+        "markers", "last(order=2): breaks or stops the running topology; order=1 leaves it running"
+    )
     config.addinivalue_line("markers", "long: takes minutes; runs with -m long")
     config.addinivalue_line("markers", "arm64: runs the other architecture under emulation; slow")
 
@@ -104,11 +106,12 @@ def _wanted(item: pytest.Item) -> bool:
     return not only or topology in only
 
 
-def _position(item: pytest.Item) -> tuple[int, bool]:
+def _position(item: pytest.Item) -> tuple[int, int]:
     """Order by topology, so that one at a time is up, and what breaks it comes last."""
     topology = _topology(item)
     rank = list(TOPOLOGIES).index(topology) if topology else len(TOPOLOGIES)
-    return rank, item.get_closest_marker("last") is not None
+    last = item.get_closest_marker("last")
+    return rank, last.kwargs.get("order", 2) if last else 0
 
 
 def _is_smoke(item: pytest.Item) -> bool:

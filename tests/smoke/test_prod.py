@@ -137,7 +137,7 @@ class Asking(threading.Thread):
             self.answers.append(answer.status_code)
 
 
-@pytest.mark.last
+@pytest.mark.last(order=1)
 def test_a_rotation_loses_no_request_and_goes_on_after_it_was_killed(
     deployment: Deployment, client: Letta, agent: AgentState
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from letta_stack.base import process
 from letta_stack.base.wait import wait_until
-from letta_stack.topology.catalogue import GATEWAY, SERVER
+from letta_stack.topology.catalogue import GATEWAY, GATEWAY_RETRY_SECONDS, SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 KNOWN_SECONDS = 30.0
 # A gateway that says nothing about its replicas asks the DNS every five seconds.
 UNKNOWN_SECONDS = 6.0
-# The gateway leaves a replica that refused a connection, as one does that is starting, out for two seconds; were the old ones
-# gone in that time, there would be nobody.
-SETTLED_SECONDS = 4.0
 UPSTREAM = "/tmp/gateway/upstream.conf"  # noqa: S108 - in the gateway's container
 
 
@@ -99,7 +96,7 @@ def wait_until_known(project: Project, new: Sequence[Replica]) -> None:
     wait_until(
         known, timeout=KNOWN_SECONDS, interval=0.5, describe="the gateway knows the new replicas"
     )
-    time.sleep(SETTLED_SECONDS)
+    time.sleep(GATEWAY_RETRY_SECONDS)
 
 
 def remove(replicas: Sequence[Replica], *, drain: bool) -> None:

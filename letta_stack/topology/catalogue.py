@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 SERVER = "letta-server"
 HEALTH_PATH = "/v1/health/"
+# The gateway leaves a replica that refused a connection, as one does that is starting, out for two seconds; were the others
+# gone in that time, there would be nobody.
+GATEWAY_RETRY_SECONDS = 4.0
 PORT_VARIABLE = "LETTA_STACK_PORT"  # the published port of the API, in every topology
 
 

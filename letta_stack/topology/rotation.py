@@ -14,6 +14,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from letta_stack.errors import NotRotated, WaitTimedOut
 from letta_stack.secrets import kinds, scram
 from letta_stack.secrets.store import NEW, OLD
 from letta_stack.topology import lifecycle, secret_files
-from letta_stack.topology.catalogue import DATABASE, REDIS, SERVER
+from letta_stack.topology.catalogue import DATABASE, GATEWAY_RETRY_SECONDS, REDIS, SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,12 +105,23 @@ def _rotate(one: Rotation) -> None:
 
 
 def _restart_servers(project: Project, *, since: float) -> None:
-    """Restart the servers that were started before ``since`` (seconds of the epoch), one after the other."""
-    for state in project.runner.states():
-        if state.service == SERVER and started(state.container) <= since + CLOCK_SECONDS:
-            console.say(f"restarting {state.container}; it first ends the requests that it has")
-            process.capture(["docker", "restart", state.container])
+    """Restart the servers that were started before ``since`` (seconds of the epoch), one after the other.
+
+    The engine goes on with a restart whose command was killed, so the others must be ready before each one.
+    """
+    servers = [state for state in project.runner.states() if state.service == SERVER]
+    for state in servers:
+        if started(state.container) > since + CLOCK_SECONDS:
             _wait_until_ready(project, state)
+            continue
+        others = [other for other in servers if other.container != state.container]
+        for other in others:
+            _wait_until_ready(project, other)
+        if others:
+            time.sleep(GATEWAY_RETRY_SECONDS)
+        console.say(f"restarting {state.container}; it first ends the requests that it has")
+        process.capture(["docker", "restart", state.container])
+        _wait_until_ready(project, state)
 
 
 def _wait_until_ready(project: Project, wanted: State) -> None:

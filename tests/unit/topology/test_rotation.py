@@ -100,6 +100,8 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     files = Store(tmp_path / "mine")
     files.ensure(data="")
     made = Engine(files)
+    # It waits for a gateway, of which there is none here.
+    monkeypatch.setattr(rotation, "GATEWAY_RETRY_SECONDS", 0.0)
     monkeypatch.setattr(process, "capture", made.capture)
     monkeypatch.setattr(Compose, "states", lambda _: made.states())
     return made
@@ -197,3 +199,29 @@ def test_a_stack_that_is_down_is_left_alone(
         rotation.rotate(PROD, kinds.REDIS)
 
     assert not engine.files.path(kinds.REDIS + NEW).exists()
+
+
+def test_a_server_goes_only_while_the_others_do_their_work(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    wait, execute = rotation._wait_until_ready, engine.execute  # noqa: SLF001 - watched, not replaced
+
+    def waiting(project: Any, state: Any) -> None:
+        order.append(f"wait for {state.container}")
+        wait(project, state)
+
+    def executing(argv: list[str], stdin: str) -> str:
+        if argv[1] == "restart":
+            order.append(f"restart {argv[-1]}")
+        return execute(argv, stdin)
+
+    monkeypatch.setattr(rotation, "_wait_until_ready", waiting)
+    monkeypatch.setattr(engine, "execute", executing)
+    rotation.rotate(PROD, kinds.DATABASE)
+
+    first, second = REPLICAS
+    assert order == [
+        *(f"wait for {second}", f"restart {first}", f"wait for {first}"),
+        *(f"wait for {first}", f"restart {second}", f"wait for {second}"),
+    ]

@@ -69,6 +69,8 @@ def _up(project: Project, sources: Sources) -> None:
     refuse_published_data(project.topology.name, config)
     preflight.ports(ports, project.name, project.port_flags)
     preflight.open_api(ports, config)
+    if project.topology.tls:
+        preflight.certificate(project.name)
     disk.check(running_engine, build=False)
     if project.topology.secrets:
         project = project.with_variables(secret_files.prepare(project))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import ipaddress
 import socket
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from letta_stack.base import process
+from letta_stack.certs import store
+from letta_stack.certs.check import check_usable
 from letta_stack.errors import BadValue, PortBusy, WrongArchitecture
 from letta_stack.image.contract import OFF
 from letta_stack.topology.catalogue import SERVER
@@ -149,6 +152,13 @@ def listening_inodes(table: str, port: int) -> set[str]:
         if state == LISTEN and int(local.rpartition(":")[2], 16) == port:
             found.add(inode)
     return found
+
+
+def certificate(project: str) -> None:
+    """Raise ``BadCertificate`` if the project's gateway has a certificate with which it cannot serve now."""
+    if store.has_certificate(project):
+        path = store.directory(project) / store.GATEWAY
+        check_usable(path, path, dt.datetime.now(tz=dt.UTC))
 
 
 def architecture(image: str, engine: Engine) -> None:

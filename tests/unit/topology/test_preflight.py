@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import os
 import shutil
 import socket
@@ -8,14 +9,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from letta_stack.base import process
+from letta_stack.certs import make, store
 from letta_stack.engine import disk
 from letta_stack.engine.inspect import Engine
-from letta_stack.errors import LowDisk, PortBusy, WrongArchitecture
+from letta_stack.errors import BadCertificate, LowDisk, PortBusy, WrongArchitecture
 from letta_stack.topology import preflight
 from letta_stack.topology.runners.protocol import Published
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 ENGINE = Engine(
     version="26.1.5",
@@ -141,3 +144,18 @@ def test_an_image_for_another_processor_is_refused(monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(WrongArchitecture, match="inv build --platform linux/amd64"):
         preflight.architecture("letta-stack/letta:0.16.8", ENGINE)
+
+
+def test_a_certificate_that_has_ended_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "DIRECTORY", tmp_path)
+    preflight.certificate("p")  # none is no error: the gateway speaks plain HTTP then
+    now = dt.datetime.now(tz=dt.UTC)
+
+    make.make(tmp_path / "p", [], days=90, force=False, now=now, say=print)
+    preflight.certificate("p")
+    earlier = now - dt.timedelta(days=100)
+    make.make(tmp_path / "p", [], days=90, force=True, now=earlier, say=print)
+    with pytest.raises(BadCertificate, match=r"gateway\.pem ended .* `inv certs\.make`"):
+        preflight.certificate("p")

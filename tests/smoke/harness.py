@@ -54,18 +54,20 @@ import json, os
 def read(path):
     with open(path, "rb") as file:
         return file.read().decode(errors="replace")
-rows = []
+rows, parents = [], {}
 for pid in filter(str.isdigit, os.listdir("/proc")):
-    if int(pid) == os.getpid():
-        continue
     try:
-        uid = os.stat(f"/proc/{pid}").st_uid
         status = dict(line.split(":", 1) for line in read(f"/proc/{pid}/status").splitlines())
         command = read(f"/proc/{pid}/cmdline").split("\\0")[:-1]
     except OSError:
         continue
+    parents[int(pid)] = int(status["PPid"])
     rows.append([int(pid), int(status["Uid"].split()[1]), status["Name"].strip(), command])
-print(json.dumps(rows))
+def own(pid):
+    while parents.get(pid, 0):
+        pid = parents[pid]
+    return pid == 1
+print(json.dumps([row for row in rows if own(row[0])]))
 """
 
 
@@ -119,7 +121,11 @@ class Server:
         return str(docker.container.logs(self.container))
 
     def processes(self) -> list[Process]:
-        """Return the processes of the container without the one that looks."""
+        """Return what the container's first process started.
+
+        What the engine puts beside it (`docker exec`, the health check) has no parent in the container: the one that
+        looks is such a process, and a health check that happens to begin shows for a moment as `runc`, as root.
+        """
         rows = json.loads(self.execute("python3", "-c", _PROCESSES))
         return [Process(*row) for row in rows]
 

@@ -2,8 +2,10 @@
 
     python -m bench.gateway [--blocks N] [--seconds S] [--raw FILE]
 
-Blocks alternate: the bare server, then the same through nginx, so that a busy machine slows both; the ratio of each such
-pair counts, and the spread says how far to trust it. Processor time per request does not depend on who else is busy.
+The server has a processor to itself; nginx and the client share another one. Without that the number is the scheduler's: the
+server runs on one thread, and how often it is moved for nginx or the client decides. Blocks alternate: the bare server, then the
+same through nginx, so that a busy machine slows both; the ratio of each such pair counts, and the spread says how far to trust
+it. Processor time per request does not depend on who else is busy.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import statistics
 import time
 from pathlib import Path
@@ -107,6 +110,24 @@ def cpu_seconds(container: str) -> float:
     return int(fields[1]) / 1e6 if fields[0] == "usage_usec" else int(fields[0]) / 1e9
 
 
+def two_processors() -> tuple[int, int]:
+    """Return two processors that this process may use.
+
+    Raises:
+        SystemExit: there is only one.
+
+    """
+    processors = sorted(os.sched_getaffinity(0))
+    if len(processors) == 1:
+        raise SystemExit("bench.gateway needs two processors: one for the server alone")
+    return processors[0], processors[1]
+
+
+def pin(container: str, processor: int) -> None:
+    """Let a container run on one processor only."""
+    docker.container.update(container, cpuset_cpus=str(processor))
+
+
 def address_of(container: str, network: str, port: int) -> Address:
     """Return where a container listens on its network: past the engine's own proxy, which costs more than nginx."""
     networks = docker.container.inspect(container).network_settings.networks or {}
@@ -140,6 +161,8 @@ def main() -> None:
     inspect.require()
     image = third_party.ensure([GATEWAY.image], source="auto", ca=None)[GATEWAY.image]
     raw: dict[str, object] = {}
+    first, second = two_processors()
+    os.sched_setaffinity(0, {second})
     sizes = {"blocks": options.blocks, "seconds": options.seconds}
 
     with (
@@ -148,6 +171,8 @@ def main() -> None:
         driver.gateway("bench-gateway", image, network) as one,
     ):
         containers = (server, one.container)
+        pin(server, first)
+        pin(one.container, second)
         gateway = address_of(one.container, network, driver.PORT)
         rates = pairs(requests_per_second, address_of(server, network, API_PORT), gateway, **sizes)
         before = [cpu_seconds(container) for container in containers]
@@ -159,6 +184,8 @@ def main() -> None:
         driver.backend("bench-scripted", network) as scripted,
         driver.gateway("bench-gateway-sse", image, network) as one,
     ):
+        pin(scripted, first)
+        pin(one.container, second)
         harness.expect(lambda: one.get("/health").ok, timeout=10, what="no scripted server")
         bytes_ = pairs(
             first_byte_milliseconds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from letta_stack.base import console, http_wait, lock
@@ -36,10 +37,12 @@ if TYPE_CHECKING:
 
     from letta_stack.image.sources import Sources
     from letta_stack.topology.project import Project
-    from letta_stack.topology.runners.protocol import Published
+    from letta_stack.topology.runners.protocol import Published, State
 
 # A first start migrates an empty database; under emulation that takes minutes.
 HEALTHY_SECONDS = 300.0
+# The migration of a large database takes as long as it takes; this is for one that hangs.
+ONE_SHOT_SECONDS = 3600.0
 ANSWER_SECONDS = 30.0  # from "all healthy" to an answer on the published port
 
 
@@ -122,27 +125,52 @@ def start(project: Project) -> None:
 
 
 def wait_ready(project: Project) -> None:
-    """Wait until every service does its work."""
-    try:
-        wait_until(lambda: ready(project), timeout=HEALTHY_SECONDS, interval=0.5, describe="")
-    except WaitTimedOut as error:
-        reason = f"not healthy after {HEALTHY_SECONDS:g} s: {overview(project)}"
-        raise report.failure(project, reason) from error
+    """Wait until every service does its work; what starts beside a one-shot service has its time after that one's end."""
+    for timeout, reached in ((ONE_SHOT_SECONDS, prepared), (HEALTHY_SECONDS, ready)):
+        try:
+            wait_until(partial(reached, project), timeout=timeout, interval=0.5, describe="")
+        except WaitTimedOut as error:
+            reason = f"not healthy after {timeout:g} s: {overview(project)}"
+            raise report.failure(project, reason) from error
+
+
+def prepared(project: Project) -> bool:
+    """Say whether every one-shot service has done its work; raise if it failed."""
+    return not pending(project, checked(project))
 
 
 def ready(project: Project) -> bool:
     """Say whether every service is ready, each replica of it; raise if one cannot become it any more."""
-    states = project.runner.states()
-    one_shot = {one.name for one in project.topology.services if one.one_shot}
+    states, one_shot = checked(project), project.topology.one_shots
     done = [state for state in states if state.service in one_shot and state.ended_well]
-    if broken := [state for state in states if state.failed and state not in done]:
-        raise report.failure(project, ", ".join(map(str, broken)))
     working = [state.service for state in states if state.ready and state.service not in one_shot]
     working += [state.service for state in done]
     # Also those that nobody asked for just now: `inv restart` knows no --replicas.
     if any(not state.ready and state not in done for state in states):
         return False
     return all(working.count(name) >= count for name, count in project.expected.items())
+
+
+def checked(project: Project) -> list[State]:
+    """Return the containers' states; raise if one failed. Who waits for a one-shot service may be unhealthy."""
+    states, one_shot = project.runner.states(), project.topology.one_shots
+    waiting = pending(project, states)
+    broken = [
+        state
+        for state in states
+        if state.failed
+        and not (state.service in one_shot and state.ended_well)
+        and not (waiting and state.health == "unhealthy")
+    ]
+    if broken:
+        raise report.failure(project, ", ".join(map(str, broken)))
+    return states
+
+
+def pending(project: Project, states: Sequence[State]) -> bool:
+    """Say whether a one-shot service is still at work."""
+    one_shot = project.topology.one_shots
+    return any(state.service in one_shot and not state.ended_well for state in states)
 
 
 def overview(project: Project) -> str:

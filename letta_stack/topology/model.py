@@ -57,6 +57,11 @@ class Topology:
         return tuple(dict.fromkeys(one.image for one in self.services if one.image))
 
     @property
+    def one_shots(self) -> frozenset[str]:
+        """The names of the services that end when their work is done."""
+        return frozenset(service.name for service in self.services if service.one_shot)
+
+    @property
     def has_server(self) -> bool:
         """Whether a service runs the server's image."""
         return any(not service.image for service in self.services)

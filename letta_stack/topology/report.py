@@ -23,7 +23,7 @@ LOG_LINES = 25
 
 def failure(project: Project, reason: str) -> ServiceFailed:
     """Show the logs and health of what failed, and return the error that ends the command."""
-    one_shot = {one.name for one in project.topology.services if one.one_shot}
+    one_shot = project.topology.one_shots
     for state in project.runner.states():
         if not state.ready and not (state.service in one_shot and state.ended_well):
             console.say(last_words(state))

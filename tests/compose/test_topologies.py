@@ -95,11 +95,12 @@ def test_rebuilt_images_take_the_place_of_the_pins(topology: Topology, render: R
 def test_every_service_bounds_its_log_and_gains_no_privileges(
     topology: Topology, render: Render
 ) -> None:
-    once = {one.name for one in topology.services if one.one_shot}
     for name, service in render(topology.name)["services"].items():
         assert service["logging"]["options"]["max-size"] == "10m", name
         assert service["security_opt"] == ["no-new-privileges:true"], name
-        assert service["restart"] == ("no" if name in once else "unless-stopped"), name
+        assert service["restart"] == ("no" if name in topology.one_shots else "unless-stopped"), (
+            name
+        )
 
 
 def test_the_server_keeps_its_data_and_time_to_finish_its_requests(

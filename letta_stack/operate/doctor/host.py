@@ -60,7 +60,7 @@ def memory(_: Subject, path: Path = Path("/proc/meminfo")) -> Finding:
 
 def services(subject: Subject) -> Finding:
     """Look whether every container does its work."""
-    one_shot = {one.name for one in subject.project.topology.services if one.one_shot}
+    one_shot = subject.project.topology.one_shots
     if not subject.states:
         return fail("services", "none", f"start them: `inv up {subject.project.flags}`")
     bad = [

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from letta_stack.engine.inspect import Engine
-from letta_stack.errors import BadSecret, BadValue, TooFewResources
-from letta_stack.topology import capacity, lifecycle, preflight, secret_files
+from letta_stack.errors import BadSecret, BadValue, ServiceFailed, TooFewResources
+from letta_stack.topology import capacity, lifecycle, preflight, report, secret_files
 from letta_stack.topology.project import Project
 from letta_stack.topology.runners.compose import Compose
 from letta_stack.topology.runners.protocol import Published, State
@@ -92,28 +92,56 @@ def test_an_api_without_password_is_not_published_to_others() -> None:
         preflight.open_api(public, off)
 
 
-def test_every_replica_is_waited_for_also_when_nobody_says_how_many(
-    monkeypatch: pytest.MonkeyPatch,
+PROD = Project.of("prod")
+WITHOUT_SERVERS = [
+    name for name in PROD.topology.names if name not in {"letta-server", "letta-migrate"}
+]
+MIGRATED = State("letta-migrate", "letta-migrate-1", "exited", "", 0)
+
+
+def containers(migration: State, *health: str) -> list[State]:
+    return [
+        *(State("letta-server", f"letta-server-{one}", "running", one, 0) for one in health),
+        *(State(name, f"{name}-1", "running", "healthy", 0) for name in WITHOUT_SERVERS),
+        migration,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("migration", "health", "ready"),
+    [
+        (MIGRATED, ["healthy", "starting"], False),
+        (MIGRATED, ["healthy", "healthy"], True),
+        (replace(MIGRATED, state="running"), ["starting", "starting"], False),
+        # A migration of minutes: the servers are there, but not healthy in time.
+        (replace(MIGRATED, state="running"), ["unhealthy", "starting"], False),
+        (replace(MIGRATED, state="created"), ["healthy", "healthy"], False),
+    ],
+)
+def test_every_replica_is_waited_for_and_the_migration(
+    migration: State, health: list[str], ready: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    health = {"letta-server-1": "healthy", "letta-server-2": "starting"}
+    monkeypatch.setattr(Compose, "states", lambda _: containers(migration, *health))
 
-    def states(_: Compose) -> list[State]:
-        servers = [State("letta-server", name, "running", one, 0) for name, one in health.items()]
-        others = [
-            name for name in prod.topology.names if name not in {"letta-server", "letta-migrate"}
-        ]
-        return [
-            *servers,
-            *(State(name, f"{name}-1", "running", "healthy", 0) for name in others),
-            State("letta-migrate", "letta-migrate-1", "exited", "", 0),
-        ]
+    assert lifecycle.ready(PROD) is ready
+    assert lifecycle.prepared(PROD) is (migration == MIGRATED)
 
-    prod = Project.of("prod")
-    monkeypatch.setattr(Compose, "states", states)
 
-    assert not lifecycle.ready(prod)
-    health["letta-server-2"] = "healthy"
-    assert lifecycle.ready(prod)
+@pytest.mark.parametrize(
+    ("migration", "health", "broken"),
+    [
+        (MIGRATED, "unhealthy", "letta-server unhealthy"),
+        (replace(MIGRATED, exit_code=75), "starting", "letta-migrate exited with code 75"),
+    ],
+)
+def test_what_cannot_become_ready_any_more_ends_the_wait(
+    migration: State, health: str, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Compose, "states", lambda _: containers(migration, health))
+    monkeypatch.setattr(report, "last_words", lambda _: "")
+
+    with pytest.raises(ServiceFailed, match=broken):
+        lifecycle.wait_ready(PROD)
 
 
 def test_other_topologies_have_no_secret_files() -> None:

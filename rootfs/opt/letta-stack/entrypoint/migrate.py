@@ -55,29 +55,36 @@ def main() -> None:
 
 
 def require_newest() -> None:
-    """Wait until somebody has migrated the database. Raises StartError."""
+    """Wait until somebody has migrated the database; as long as somebody does, without a limit. Raises StartError."""
     target = database.from_server_environment(os.environ)
     driver = importlib.import_module("pg8000.dbapi")
     _wait_for(driver, target)
     known, head = _revisions_of_this_image()
+    timeout = float(os.environ["LETTA_STACK_WAIT_TIMEOUT"])
+    last_seen_at_work = time.monotonic()
 
     def attempt() -> str | None:
+        nonlocal last_seen_at_work
         with (
             contextlib.closing(database.connect(driver, target)) as connection,
             contextlib.closing(connection.cursor()) as cursor,
         ):
             current = _current(cursor)
+            if current != head and _locked(cursor):
+                last_seen_at_work = time.monotonic()
         if current is not None and current not in known:
             raise _too_new(current)
-        return None if current == head else f"it is at {current or 'nothing'}, not at {head}"
+        if current == head:
+            return None
+        reason = f"it is at {current or 'nothing'}, not at {head}"
+        if time.monotonic() - last_seen_at_work >= timeout:
+            raise MigrationFailed(
+                f"nobody has migrated the database for {timeout:g} s, {reason}; this mode does not migrate: run the same "
+                "image once with the command `migrate`"
+            )
+        return reason
 
-    timeout = float(os.environ["LETTA_STACK_WAIT_TIMEOUT"])
-    try:
-        wait_until(attempt, what="the database migration", timeout=timeout, interval=0.5)
-    except TimeoutError as error:
-        raise MigrationFailed(
-            f"{error}; this mode does not migrate: run the same image once with the command `migrate`"
-        ) from error
+    wait_until(attempt, what="the database migration", timeout=None, interval=0.2)
 
 
 def _revisions_of_this_image() -> tuple[set[str], str]:
@@ -166,6 +173,16 @@ def _lock(cursor: Any) -> Iterator[None]:
         yield
     finally:
         cursor.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+
+
+def _locked(cursor: Any) -> bool:
+    """Say whether somebody holds the advisory lock, which is to say migrates this database."""
+    cursor.execute(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = %s AND database = "
+        "(SELECT oid FROM pg_database WHERE datname = current_database())",
+        (_LOCK,),
+    )
+    return bool(cursor.fetchone()[0])
 
 
 def _ensure_vector(cursor: Any, driver: Any, target: Database) -> None:

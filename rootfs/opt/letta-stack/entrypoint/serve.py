@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
 import math
@@ -11,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import paths, reload
 from .environment import flag, number
@@ -19,19 +20,26 @@ from .errors import RedisUnreachable
 from .log import log
 from .wait import wait_until
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _APPLICATION = "entrypoint.app:app"
 _FLUSH_TIMEOUT = 3.0
 """Seconds for the last spans at shutdown: a collector that is gone must not hold up a `docker stop`."""
 
 
-def main() -> None:
-    """Run the server until SIGTERM; with LETTA_STACK_RELOAD a fresh one after each change of its source."""
+def main(wait_for_schema: Callable[[], None] | None = None) -> None:
+    """Run the server until SIGTERM; with LETTA_STACK_RELOAD a fresh one after each change of its source.
+
+    It is imported before ``wait_for_schema`` is called, which by default waits for this container's own migration.
+    """
+    serve = functools.partial(_run, wait_for_schema or _wait_for_own_migration)
     if flag(os.environ, "LETTA_STACK_RELOAD", default=False):
-        reload.main(_run)
-    _run()
+        reload.main(serve)
+    serve()
 
 
-def _run() -> None:
+def _run(wait_for_schema: Callable[[], None]) -> None:
     """Run one server. Leaves with os._exit: nothing may hold it up after the last flush."""
     uvicorn = importlib.import_module("uvicorn")
     options: dict[str, Any] = {
@@ -50,7 +58,8 @@ def _run() -> None:
     uvicorn_reload = flag(os.environ, "LETTA_UVICORN_RELOAD", default=False)
     if workers > 1 or uvicorn_reload:
         # These import the application themselves, each for itself.
-        _wait_for_backends()
+        wait_for_schema()
+        _wait_for_redis()
         uvicorn.run(_APPLICATION, workers=workers, reload=uvicorn_reload, **options)
         return
     application = importlib.import_module("entrypoint.app").app
@@ -58,7 +67,9 @@ def _run() -> None:
     logger = logging.getLogger("uvicorn")
     logger.setLevel(logging.WARNING)
     logger.handlers.clear()
-    _wait_for_backends()
+    # The server fails without it.
+    wait_for_schema()
+    _wait_for_redis()
     server = _announcing(uvicorn.Server)(uvicorn.Config(application, **options))
     # uvicorn sends itself the signal that stopped it again, with the handler that was there before: by default that is
     # the death of the process, with status 143 and without the last spans.
@@ -81,13 +92,8 @@ def _announcing(base: Any) -> Any:
     return Server
 
 
-def _wait_for_backends() -> None:
-    """Wait until the schema is there and Redis answers.
-
-    The first because the server fails without; the second because it would do without Redis for ever
-    (letta/data_sources/redis_client.py). A failed migration ends the container, so that wait needs no limit of its own.
-    Raises RedisUnreachable.
-    """
+def _wait_for_own_migration() -> None:
+    """Wait until it is done; if it fails it ends the container, so this needs no limit of its own."""
     wait_until(
         lambda: None if paths.MIGRATED.exists() else "not done yet",
         what="the database migration",
@@ -96,6 +102,13 @@ def _wait_for_backends() -> None:
         # The migration reports for itself.
         report_every=math.inf,
     )
+
+
+def _wait_for_redis() -> None:
+    """Wait until Redis answers: the server would do without for ever (letta/data_sources/redis_client.py).
+
+    Raises RedisUnreachable.
+    """
     host, port = os.environ["LETTA_REDIS_HOST"], int(os.environ.get("LETTA_REDIS_PORT", "6379"))
     try:
         wait_until(

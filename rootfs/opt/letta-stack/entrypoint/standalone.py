@@ -7,14 +7,13 @@ memory at /run, /tmp and /var/lib/letta.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import environment, hardening, landlock, migrate, patches, paths
+from . import environment, hardening, landlock, migrate, patches, paths, serve
 from .errors import BadSetting, BadVolume, EncryptionKeyMissing
 from .log import log
 from .plan import make_plan, server_environment
@@ -51,9 +50,9 @@ def main(step: str) -> None:
     hide(secret_files(given, settings))
     patches.install()
     if step == "serve":
-        migrate.require_newest()
-        paths.MIGRATED.touch()
-    importlib.import_module(f"entrypoint.{step}").main()
+        serve.main(migrate.require_newest)
+    else:
+        migrate.main()
 
 
 def required(settings: Mapping[str, str], plan: Plan, *, serving: bool) -> Database:

@@ -5,8 +5,6 @@ import datetime as dt
 import pytest
 
 from letta_stack.errors import BadReference, BadVersion, OlderThanLatest
-from letta_stack.registry import reference
-from letta_stack.registry.reference import Target
 from letta_stack.release import tags
 from letta_stack.release.tags import Kind
 
@@ -103,57 +101,9 @@ def test_a_revision_comes_from_the_flag_or_the_suffix_but_not_from_both() -> Non
         tags.parse_version("0.16.8", revision=-1)
 
 
-@pytest.mark.parametrize("tag", ["a", "_x", "A.b-c_d", "x" * 128])
-def test_legal_tags(tag: str) -> None:
-    assert tag == reference.check_tag(tag)
-
-
-@pytest.mark.parametrize("tag", ["", ".a", "-a", "a+b", "a/b", "a:b", "x" * 129, "a\n"])
-def test_illegal_tags(tag: str) -> None:
-    with pytest.raises(BadReference, match="cannot be a tag"):
-        reference.check_tag(tag)
-
-
 def test_a_version_that_is_too_long_for_a_tag_is_refused() -> None:
     with pytest.raises(BadReference):
         tags.parse_version("0.16.8+" + "x" * 128)
-
-
-@pytest.mark.parametrize(
-    ("registries", "repositories", "expected"),
-    [
-        ([], ["letta/letta"], [Target("docker.io", "letta/letta")]),
-        ([], ["letta"], [Target("docker.io", "library/letta")]),
-        (["ghcr.io"], ["letta"], [Target("ghcr.io", "letta")]),
-        (["a.b", "localhost:5000"], ["x"], [Target("a.b", "x"), Target("localhost:5000", "x")]),
-        (["a.b"], ["x", "ghcr.io/org/y"], [Target("a.b", "x"), Target("ghcr.io", "org/y")]),
-        ([], ["localhost/x"], [Target("localhost", "x")]),
-        (["[::1]:5000"], ["x"], [Target("[::1]:5000", "x")]),
-        (["a.b", "a.b"], ["x"], [Target("a.b", "x")]),
-    ],
-)
-def test_targets(registries: list[str], repositories: list[str], expected: list[Target]) -> None:
-    assert expected == reference.parse_targets(registries, repositories)
-
-
-@pytest.mark.parametrize(
-    ("registry", "repository"),
-    [
-        ("a.b", "Letta/letta"),
-        ("a.b", "letta:latest"),
-        ("a.b", "letta//x"),
-        ("a.b", "-x"),
-        ("a.b", ""),
-        ("a.b", "x" * 256),
-        ("https://a.b", "x"),
-        ("a.b/c", "x"),
-        ("a.b:", "x"),
-        ("-a.b", "x"),
-    ],
-)
-def test_illegal_targets(registry: str, repository: str) -> None:
-    with pytest.raises(BadReference, match="cannot be a re"):
-        reference.parse_targets([registry], [repository])
 
 
 @pytest.mark.parametrize("version", ["0.16.7", "0.16.8rc1", "0.16.8", "0.15.9-r2"])

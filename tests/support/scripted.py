@@ -35,7 +35,7 @@ class Script:
     def request(self, method: str, url: str, **options: Any) -> requests.Response:
         prepared = options["auth"](requests.Request(method, url).prepare())
         self.asked.append((method, url, prepared.headers.get("Authorization", "")))
-        data = options.get("data")
+        data: Any = options.get("data")
         self.options.append({**options, "data": data.read() if hasattr(data, "read") else data})
         item = self.answers.pop(0)
         if isinstance(item, Exception):

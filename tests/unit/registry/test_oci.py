@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,7 +9,7 @@ from letta_stack.errors import ContentBroken, PlatformMissing
 from letta_stack.registry import oci
 from letta_stack.registry.layout import Layout
 from letta_stack.registry.oci import Descriptor, Manifest
-from tests.support.layouts import IMAGE_TYPE, layer, write_layout
+from tests.support.layouts import IMAGE_TYPE, Memory, layer, write_layout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,31 +92,6 @@ def test_an_image_has_its_configuration_and_its_layers_as_blobs() -> None:
     assert Manifest(body, oci.INDEX_TYPE).blobs == []
 
 
-@dataclass
-class Single:
-    """The content of an image with one blob, its configuration."""
-
-    config: object
-
-    @property
-    def image(self) -> oci.Image:
-        body = json.dumps(self.config).encode()
-        config = Descriptor("x", oci.sha256(body), len(body)).to_json()
-        document = json.dumps({"config": config, "layers": []}).encode()
-        return oci.Image(Manifest(document, IMAGE_TYPE), self)
-
-    def manifest(self, digest: str) -> Manifest:
-        raise AssertionError(digest)
-
-    def read(self, blob: Descriptor) -> bytes:
-        body = json.dumps(self.config).encode()
-        assert oci.sha256(body) == blob.digest
-        return body
-
-    def open_blob(self, blob: Descriptor) -> IO[bytes]:
-        raise AssertionError(blob)
-
-
 @pytest.mark.parametrize(
     ("config", "labels"),
     [
@@ -128,14 +102,14 @@ class Single:
     ],
 )
 def test_an_image_without_labels_has_none(config: dict[str, object], labels: object) -> None:
-    image = Single({"os": "linux", "architecture": "amd64", **config}).image
+    image = Memory().image({"os": "linux", "architecture": "amd64", **config})
 
     assert list(image.platforms) == ["linux/amd64"]
     assert image.labels("linux/amd64") == labels
 
 
 def test_an_attestation_alone_is_an_image_for_no_platform() -> None:
-    image = Single({"os": "unknown", "architecture": "unknown"}).image
+    image = Memory().image({"os": "unknown", "architecture": "unknown"})
 
     assert image.platforms == {}
     with pytest.raises(PlatformMissing, match="holds no platform, asked for were linux/amd64"):
@@ -145,12 +119,12 @@ def test_an_attestation_alone_is_an_image_for_no_platform() -> None:
 @pytest.mark.parametrize("config", [[], None, "text"])
 def test_a_configuration_that_is_none_is_named(config: object) -> None:
     with pytest.raises(ContentBroken, match=r"sha256:\w+ is not a configuration"):
-        _ = Single(config).image.platforms
+        _ = Memory().image(config).platforms
 
 
 def test_a_label_with_another_value_is_named_with_both() -> None:
     config = {"os": "linux", "architecture": "amd64", "config": {"Labels": {"a": "1", "b": ""}}}
-    image = Single(config).image
+    image = Memory().image(config)
 
     image.check_labels({"a": "1", "b": "", "c": ""})
     with pytest.raises(ContentBroken, match="linux/amd64: label a is '1' and should be '2'"):

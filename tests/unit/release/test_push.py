@@ -310,6 +310,14 @@ def test_tags_of_a_version_that_is_none_are_refused() -> None:
 def test_the_inputs_depend_on_bases_and_collector_and_not_on_platforms(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    two = {"DEBIAN_IMAGE": "debian@sha256:1", "POSTGRES_IMAGE": "postgres@sha256:1"}
+    ordered = []
+    for references in (two, dict(reversed(two.items()))):
+        plan = third_party.Plan(references, {}, ())
+        monkeypatch.setattr(third_party, "choose", lambda *_, plan=plan, **__: plan)
+        ordered.append(build.inputs(REQUEST))
+    assert ordered[0] == ordered[1]
+
     first = build.inputs(REQUEST)
     both = Request(("linux/amd64", "linux/arm64"), images="hub", otelcol="release")
     assert build.inputs(both) == first

@@ -158,7 +158,6 @@ def test_a_version_becomes_a_tag_and_comes_back(text: str, tag: str) -> None:
         ("0.16.8-r0", "no revision that can be counted"),
         ("0.16.8-r", "no revision that can be counted"),
         ("0.16.8-r12345", "no revision that can be counted"),
-        ("0.16.8_a_b", "0.16.8"),
     ],
 )
 def test_what_is_no_version_is_refused(text: str, words: str) -> None:

@@ -1,4 +1,4 @@
-"""What the server gives away: patches like those in patches.py, for secrets in environments, files and logs."""
+"""What the server shows of its secrets to others: patches like those in patches.py, for environments, files and logs."""
 
 from __future__ import annotations
 

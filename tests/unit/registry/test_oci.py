@@ -43,6 +43,8 @@ def test_an_attestation_is_no_platform() -> None:
         ({"os": "linux", "architecture": "arm64", "variant": "v8"}, "linux/arm64"),
         ({"os": "linux", "architecture": "arm", "variant": "v7"}, "linux/arm/v7"),
         ({"os": "linux", "architecture": "amd64"}, "linux/amd64"),
+        ({"architecture": "amd64", "variant": ""}, "/amd64"),
+        ({"os": "linux"}, "linux/"),
     ],
 )
 def test_platform_names(value: dict[str, str], expected: str) -> None:
@@ -135,6 +137,15 @@ def test_a_descriptor_survives_a_round_trip() -> None:
     one = Descriptor("type", "sha256:1", 3, "linux/arm/v7")
 
     assert Descriptor.from_json(one.to_json()) == one
+
+
+def test_an_index_of_the_same_images_has_one_digest_for_ever() -> None:
+    # A release that is promoted again by a later version of this project must not become another one.
+    found = oci.index_of({"linux/amd64": Manifest(b"{}", IMAGE_TYPE)})
+
+    assert found.digest == (
+        "sha256:62ef477ee7b187c2d553c09627f29b220a26233e1a03dc77ded86e364d2a8441"
+    )
 
 
 def test_an_index_is_the_same_in_whatever_order_its_images_come() -> None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 # A first start migrates an empty database; under emulation that takes minutes.
 HEALTHY_SECONDS = 300.0
-ANSWER_SECONDS = 30.0  # from "all healthy" to an answer on the published port
+FIRST_ANSWER_SECONDS = 30.0  # from "all healthy" to an answer on the published port
 
 
 def up(project: Project, sources: Sources) -> None:
@@ -101,7 +101,7 @@ def answer(project: Project, address: Published) -> None:
     try:
         context = store.context(project.name) if address.scheme == "https" else None
         http_wait.wait_for_status(
-            address.url + HEALTH_PATH, timeout=ANSWER_SECONDS, context=context
+            address.url + HEALTH_PATH, timeout=FIRST_ANSWER_SECONDS, context=context
         )
     except WaitTimedOut as error:
         raise report.failure(

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
-from pathlib import Path
-from typing import Any
+import shutil
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +20,9 @@ from letta_stack.errors import (
     EngineUnreachable,
     LettaStackError,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # What `docker info --format '{{json .}}'` says, as far as it is read.
 INFO: dict[str, Any] = {
@@ -227,52 +229,6 @@ def test_check_changes_nothing(effects: Effects, monkeypatch: pytest.MonkeyPatch
     assert effects.done == []
 
 
-def test_an_old_engine_that_is_installed_but_not_running_is_left_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(
-        process, "capture", lambda _: "Docker version 20.10.24+dfsg1, build 297e128\n"
-    )
-
-    with pytest.raises(EngineTooOld, match="upgrade it"):
-        daemon.check_installed()
-
-
-def test_settings_that_are_there_are_kept() -> None:
-    before = '{"log-driver": "local", "features": {"buildkit": true}}'
-    after = daemon.with_needed_settings(before, Path("daemon.json"))
-
-    assert after is not None
-    assert json.loads(after) == {
-        "log-driver": "local",
-        "features": {"buildkit": True, "containerd-snapshotter": True},
-        "builder": {"gc": {"enabled": True, "defaultKeepStorage": "20GB"}},
-    }
-
-
-def test_the_build_cache_of_somebody_keeps_its_own_limit() -> None:
-    before = '{"features": {"containerd-snapshotter": true}, "builder": {"gc": {"enabled": false}}}'
-
-    assert daemon.with_needed_settings(before, Path("daemon.json")) is None
-
-
-def test_settings_that_are_right_are_not_written_again() -> None:
-    text = daemon.with_needed_settings("", Path("daemon.json"))
-    assert text is not None
-
-    assert daemon.with_needed_settings(text, Path("daemon.json")) is None
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["{", "[]", '{"features": 1}', '{"features": {"containerd-snapshotter": false}}'],
-    ids=["broken", "not an object", "strange features", "turned off on purpose"],
-)
-def test_settings_that_cannot_be_merged_are_never_replaced(text: str) -> None:
-    with pytest.raises(EngineStoreWrong, match=r"daemon\.json"):
-        daemon.with_needed_settings(text, Path("daemon.json"))
-
-
 def test_os_release_is_read_with_and_without_quotes() -> None:
     text = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_CODENAME=bookworm\n'
 
@@ -341,3 +297,48 @@ def test_nothing_is_called_when_nothing_is_missing(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(packages, "installed", lambda _: True)
 
     packages.install(["mmdebstrap"], BOOKWORM_ROOT)
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_helpers_are_installed_where_that_is_possible_and_asked_for(
+    check: bool,
+    effects: Effects,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    changes: list[bool] = []
+
+    def emulate(*, change: bool) -> str:
+        changes.append(change)
+        return "emulation: arm64"
+
+    monkeypatch.setattr(emulation, "ensure", emulate)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+
+    install.helpers(BOOKWORM_ROOT, check=check)
+
+    assert effects.done == ([] if check else ["install mmdebstrap qemu-user-static"])
+    assert changes == [not check]
+    said = capsys.readouterr()
+    assert said.out == "emulation: arm64\n"
+    assert "mmdebstrap is missing" in said.err
+
+
+@pytest.mark.parametrize(
+    ("machine", "names"),
+    [
+        (Machine("ubuntu", "noble", root=True), ("docker-buildx", "docker-compose-v2")),
+        (BOOKWORM_ROOT, ("docker-buildx", "docker-compose")),
+    ],
+)
+def test_plugins_are_named_as_the_distribution_names_them(
+    machine: Machine, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = packages.packages_for(machine)
+
+    monkeypatch.setattr(packages, "installed", lambda _: False)
+    assert packages.plugins(named) == names
+    # Docker's own repository has other names.
+    monkeypatch.setattr(packages, "installed", lambda name: name == "docker-ce")
+    assert packages.plugins(named) == ("docker-buildx-plugin", "docker-compose-plugin")
+    assert set(names) < set(named.all)

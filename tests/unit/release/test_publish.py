@@ -197,7 +197,8 @@ def test_another_builder_does_not_see_the_engines_images(
 ) -> None:
     plan = third_party.Plan({}, {"DEBIAN_IMAGE": "letta-stack/debian:1"} if rebuilt else {}, ())
     builder = f"Name:   x\nDriver: {driver}\n" if driver else "Name:   x\n"
-    monkeypatch.setattr(process, "capture", lambda _: builder)
+    answers = {("docker", "buildx", "inspect"): builder}
+    monkeypatch.setattr(process, "capture", lambda argv: answers[tuple(argv)])
     monkeypatch.setattr(third_party, "choose", lambda *_, **__: plan)
 
     if fits:

@@ -59,7 +59,7 @@ ARGUMENTS = (
 )
 BASES = ("DEBIAN_IMAGE", "POSTGRES_IMAGE")
 GO = "GOLANG_IMAGE"
-ANSWER_SECONDS = 5.0
+RELEASE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def choose_otelcol(source: str) -> str:
     pins = Pins.load()
     release = f"{pins['OTELCOL_BASE_URL']}/v{pins['OTELCOL_VERSION']}/"
     try:
-        requests.head(release, timeout=ANSWER_SECONDS)
+        requests.head(release, timeout=RELEASE_SECONDS)
     except requests.exceptions.SSLError:
         # Somebody answers, with a certificate that the build will check with its own authorities.
         return "release"

@@ -30,7 +30,7 @@ SHARED = (
 DEBIAN = "DEBIAN_IMAGE"
 TAG_LENGTH = 16
 # A registry that answers does so at once; one behind a firewall that drops packets never does.
-ANSWER_SECONDS = 20.0
+REGISTRY_SECONDS = 20.0
 
 # The native system that unpacks the Debian base. Documentation is left out as in Debian's own slim images.
 BOOTSTRAP = (
@@ -232,7 +232,7 @@ def unavailable(reference: str, platforms: tuple[str, ...]) -> str:
         return ""
     question = ["docker", "buildx", "build", "--quiet", "--provenance=false"]
     question += ["--output=type=cacheonly", f"--platform={','.join(platforms)}", "-"]
-    answer = process.probe(question, stdin=f"FROM {reference}\n", timeout=ANSWER_SECONDS)
+    answer = process.probe(question, stdin=f"FROM {reference}\n", timeout=REGISTRY_SECONDS)
     if answer.ok:
         return ""
     return reason_of(answer.stderr)

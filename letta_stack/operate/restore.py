@@ -12,15 +12,19 @@ from letta_stack.base.progress import Progress
 from letta_stack.errors import (
     BackupBroken,
     BackupDiffers,
-    BackupForeign,
-    BackupNewer,
-    BackupNoRoom,
     CommandFailed,
     LettaStackError,
     RestoreFailed,
 )
 from letta_stack.operate import backup as backups
-from letta_stack.operate import manifest, postgres, scratch, secrets_bundle, verify
+from letta_stack.operate import (
+    manifest,
+    postgres,
+    restore_checks,
+    scratch,
+    secrets_bundle,
+    verify,
+)
 from letta_stack.operate.postgres import identifier, literal
 from letta_stack.topology import lifecycle
 from letta_stack.topology.catalogue import SERVER
@@ -34,8 +38,6 @@ if TYPE_CHECKING:
     from letta_stack.topology.project import Project
 
 SWAP_ATTEMPTS = 5
-ROOM = 1.2  # a restored database beside its indexes' temporary files
-VERSIONS = "/opt/letta/alembic/versions"
 
 
 def run(
@@ -89,9 +91,11 @@ def restore(
     key = verify.encryption_key(backup, about, identity=identity, key=current.encryption_key)
     manifest.check_seal(backup.directory, key, backup.id)
     new_key = key if key != current.encryption_key else ""
-    refuse_foreign(project, about, foreign=foreign, new_key=new_key, given=current.environment)
-    refuse_newer(about, target, server)
-    refuse_full(about, target)
+    restore_checks.refuse_foreign(
+        project, about, foreign=foreign, new_key=new_key, given=current.environment
+    )
+    restore_checks.refuse_newer(about, target, server)
+    restore_checks.refuse_full(about, target)
     before = backups.create(
         project,
         directory=directory,
@@ -106,56 +110,6 @@ def restore(
         load(target, backup, about, fresh)
     replace_database(project, target, server, fresh=fresh, new_key=new_key, before=before)
     return before
-
-
-def refuse_foreign(
-    project: Project, about: Manifest, *, foreign: bool, new_key: str, given: object
-) -> None:
-    """Raise ``BackupForeign`` for a backup of somebody else, or one whose key cannot be put in place."""
-    if about.project != project.name and not foreign:
-        raise BackupForeign(
-            f"backup {about.id} is of {about.project}, not of {project.name}; if that is meant, add --foreign"
-        )
-    names = {secrets_bundle.KEY_VARIABLE, f"{secrets_bundle.KEY_VARIABLE}_FILE"}
-    if new_key and isinstance(given, dict) and names & given.keys():
-        raise BackupForeign(
-            f"backup {about.id} has another encryption key, and here {secrets_bundle.KEY_VARIABLE} is set from "
-            "outside; set it to the key of the backup (`age -d -i IDENTITY secrets.age`), `inv up`, and try again"
-        )
-
-
-def refuse_newer(about: Manifest, target: Postgres, server: str) -> None:
-    """Raise ``BackupNewer`` if PostgreSQL or the server here could not read the backup."""
-    here = target.value("SHOW server_version_num")
-    if int(about.postgres_version.partition(".")[0]) > int(here) // 10000:
-        raise BackupNewer(
-            f"backup {about.id} is of PostgreSQL {about.postgres_version}, here runs {int(here) // 10000}; "
-            "restore it where PostgreSQL is at least as new"
-        )
-    image = process.capture(["docker", "container", "inspect", "--format", "{{.Image}}", server])
-    options = ["--rm", "--network=none", "--pull=never", "--entrypoint=grep", image.strip()]
-    pattern = f"^revision.*['\"]{about.revision}['\"]"
-    found = process.probe(["docker", "run", *options, "-rlE", pattern, VERSIONS])
-    if about.revision and not found.stdout.strip():
-        raise BackupNewer(
-            f"backup {about.id} of Letta {about.letta_version} is at schema revision {about.revision}, which the "
-            "server here does not know; start the newer server (LETTA_STACK_IMAGE), then restore"
-        )
-
-
-def refuse_full(about: Manifest, target: Postgres) -> None:
-    """Raise ``BackupNoRoom`` unless both databases fit beside each other."""
-    where = target.value("SHOW data_directory")
-    answer = process.capture(
-        ["docker", "exec", target.container, "df", "--output=avail", "--block-size=1", where]
-    )
-    free = int(answer.split()[-1])
-    needed = int(about.database_bytes * ROOM)
-    if free < needed:
-        raise BackupNoRoom(
-            f"the database's volume has {free // backups.MIB} MiB free, and the backup needs "
-            f"{needed // backups.MIB} beside what is there; free some room on the engine's disk"
-        )
 
 
 def load(target: Postgres, backup: Backup, about: Manifest, fresh: str) -> None:

@@ -17,7 +17,7 @@ from letta_stack.registry import oci
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ANSWER_SECONDS = 60.0
+LOOKUP_SECONDS = 60.0
 OTELCOL_CHECKSUMS = "opentelemetry-collector-releases_otelcol-contrib_checksums.txt"
 CHECKSUM_LINE = re.compile(r"(?P<sha256>[0-9a-f]{64}) [ *](?P<name>\S+)")
 
@@ -82,7 +82,7 @@ def resolve_image(reference: str) -> str:
     """Return ``tag@digest``: the tag for people, the digest of the manifest list for machines."""
     tag = reference.partition("@")[0]
     command = ["docker", "buildx", "imagetools", "inspect", "--format", "{{json .Manifest}}", tag]
-    answer = process.probe(command, timeout=ANSWER_SECONDS)
+    answer = process.probe(command, timeout=LOOKUP_SECONDS)
     digest = oci.DIGEST.search(answer.stdout)
     if not answer.ok or digest is None:
         reason = next(reversed(answer.stderr.strip().splitlines()), "no digest in the answer")
@@ -96,7 +96,7 @@ def resolve_otelcol(pins: Mapping[str, str]) -> dict[str, str]:
 
     url = f"{pins['OTELCOL_BASE_URL']}/v{pins['OTELCOL_VERSION']}/{OTELCOL_CHECKSUMS}"
     try:
-        answer = requests.get(url, timeout=ANSWER_SECONDS)
+        answer = requests.get(url, timeout=LOOKUP_SECONDS)
         answer.raise_for_status()
     except requests.RequestException as error:
         raise LookupError(str(error)) from error

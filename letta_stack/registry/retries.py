@@ -7,7 +7,7 @@ not a free tag.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import tenacity
 
@@ -90,13 +90,12 @@ class Retries:
         return backoff(state) + tenacity.wait_random(0, policy.first_wait)(state)
 
     def _announce(self, state: tenacity.RetryCallState) -> None:
-        pause = state.next_action.sleep if state.next_action else 0.0
         self._say(
             f"{self._host}: {_error(state)}; "
-            f"again in {pause:.1f} s ({state.attempt_number} of {self._policy.attempts - 1})"
+            f"again in {state.upcoming_sleep:.1f} s ({state.attempt_number} of {self._policy.attempts - 1})"
         )
 
 
 def _error(state: tenacity.RetryCallState) -> TransientError:
-    error = state.outcome.exception() if state.outcome else None
-    return error if isinstance(error, TransientError) else TransientError("")
+    # Nothing else is tried again, and tenacity asks only after an attempt.
+    return cast("TransientError", cast("tenacity.Future", state.outcome).exception())

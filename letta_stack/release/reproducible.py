@@ -114,7 +114,9 @@ def compare_layers(
         if name not in ours or name not in theirs:
             yield f"/{name}: only in the {'first' if name in ours else 'second'} build"
         else:
-            what = [key for key in ours[name] if ours[name][key] != theirs[name][key]]
+            # What is no file has no content.
+            one, other = ours[name], theirs[name]
+            what = [key for key in one | other if one.get(key) != other.get(key)]
             yield f"/{name}: {', '.join(what)}"
     if len(names) > MAX_FILES:
         yield f"and {len(names) - MAX_FILES} more files"

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 HEALTHY_SECONDS = 300.0
 # The migration of a large database takes as long as it takes; this is for one that hangs.
 ONE_SHOT_SECONDS = 3600.0
-ANSWER_SECONDS = 30.0  # from "all healthy" to an answer on the published port
+FIRST_ANSWER_SECONDS = 30.0  # from "all healthy" to an answer on the published port
 
 
 def up(project: Project, sources: Sources) -> None:
@@ -104,7 +104,7 @@ def answer(project: Project, address: Published) -> None:
     try:
         context = store.context(project.name) if address.scheme == "https" else None
         http_wait.wait_for_status(
-            address.url + HEALTH_PATH, timeout=ANSWER_SECONDS, context=context
+            address.url + HEALTH_PATH, timeout=FIRST_ANSWER_SECONDS, context=context
         )
     except WaitTimedOut as error:
         raise report.failure(

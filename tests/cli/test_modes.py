@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -239,3 +240,23 @@ def test_lint_writes_what_a_program_reads_and_fails_all_the_same(
         assert "read-only" in ended.stdout
         if flags:
             json.loads(ended.stdout)
+
+
+@pytest.mark.parametrize(
+    ("task", "place"),
+    [
+        ("make", "letta_stack.certs.make:make"),
+        ("use", "letta_stack.certs.make:use"),
+        ("check", "letta_stack.certs.check:check_expiry"),
+    ],
+)
+def test_certificates_are_compared_with_the_time_it_is(
+    task: str, place: str, inv: Inv, intercept: Intercept
+) -> None:
+    intercept("letta_stack.certs.check:findings", [])
+    calls = intercept(place)
+    before = dt.datetime.now(tz=dt.UTC)
+
+    inv(f"certs.{task}")
+
+    assert before <= calls[0]["now"] <= dt.datetime.now(tz=dt.UTC)

@@ -73,6 +73,32 @@ def test_a_flag_arrives(
     assert [at(call, wire.path) for call in calls] == [wire.default, wire.value]
 
 
+@pytest.mark.parametrize(
+    ("wiring", "wire"),
+    [
+        pytest.param(wiring, wire, id=f"{wiring.name} {wire.flag}")
+        for wiring in TABLE
+        for wire in wiring.wires
+        if isinstance(wire.value, int | float) and wire.given is not None
+    ],
+)
+def test_a_number_that_is_none_is_refused_by_the_name_of_its_flag(
+    wiring: Wiring,
+    wire: Wire,
+    inv: Callable[..., Ended],
+    intercept: Callable[..., list[dict[str, Any]]],
+) -> None:
+    for place, answer in wiring.also.items():
+        intercept(place, answer)
+    calls = intercept(wiring.ends_in, wiring.answer)
+
+    ended = inv(wiring.task, *wiring.base, wire.flag, "many", *wiring.trailing)
+
+    assert (ended.code, calls) == (4, [])
+    assert f"{wire.flag} " in ended.stderr
+    assert "'many'" in ended.stderr
+
+
 @each_mode
 def test_what_no_flag_changes(
     wiring: Wiring, inv: Callable[..., Ended], intercept: Callable[..., list[dict[str, Any]]]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from letta_stack.base.paths import ROOT, STATE
 from letta_stack.telemetry.layout import DEFAULT_DIRECTORY
-from letta_stack.topology.catalogue import TOPOLOGIES
 
 PEM = str(ROOT / "LICENSE")  # a file that is there; nothing reads it
 DIGEST = f"sha256:{'a' * 64}"
@@ -91,8 +90,6 @@ PUSH_PLATFORM = Wire(
 PUBLIC = Wire("--public", "project.variables", {}, None, {"LETTA_STACK_BIND": "0.0.0.0"})
 NO_CACHE = switch("--no-cache", "request.no_cache")
 DRY_RUN = switch("--dry-run", "dry_run")
-# A topology of that name, whether the catalogue has it or not.
-PROD = {"letta_stack.topology.project:find": replace(TOPOLOGIES["dev"], name="prod")}
 CERTS_PROJECT = text("--project", "directory.name", "letta-stack-prod", "mine")
 PROD_ENV = Wire("--env", "project.topology.name", "prod", "dev", "dev")
 PROD_PROJECT = text("--project", "project.name", "letta-stack-prod", "mine")
@@ -309,7 +306,6 @@ TABLE = (
             switch("--force", "force"),
             CERTS_PROJECT,
         ),
-        also=PROD,
     ),
     Wiring(
         "certs.use",
@@ -319,15 +315,13 @@ TABLE = (
             text("--key", "key", "", "b-key"),
             CERTS_PROJECT,
         ),
-        also=PROD,
     ),
     Wiring(
         "certs.check",
         "letta_stack.certs.check:findings",
         (CERTS_PROJECT,),
         answer=["one"],
-        also=PROD
-        | {
+        also={
             "letta_stack.certs.check:describe": "ends soon",
             "letta_stack.certs.check:check_expiry": None,
         },
@@ -337,7 +331,7 @@ TABLE = (
         "certs.check",
         "letta_stack.certs.check:check_expiry",
         (Wire("--soon", "soon", 21, "7", 7),),
-        also=PROD | {"letta_stack.certs.check:findings": []},
+        also={"letta_stack.certs.check:findings": []},
         fixed={"findings": []},
     ),
     Wiring("secrets.list", "letta_stack.topology.secret_files:show_all", (PROD_ENV, PROD_PROJECT)),

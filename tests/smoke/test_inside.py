@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from letta_stack.topology import preflight
+from letta_stack.topology.catalogue import DATABASE, REDIS
 from tests.smoke import harness
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 ROOT_UID = 0
 SUPERVISORS = {"s6-svscan", "s6-supervise"}
-EMBEDDED = {"single": {"postgres", "redis-server"}, "dev": set(), "prod": set()}
+# Which service takes which process out of the server's container.
+DATABASES = {DATABASE.name: "postgres", REDIS.name: "redis-server"}
 
 
 @pytest.mark.only("single", "dev")
@@ -31,11 +33,12 @@ def test_nothing_but_the_supervisors_runs_as_root(deployment: Deployment) -> Non
     assert {one.name for one in processes if one.uid == ROOT_UID} == SUPERVISORS
 
 
-def test_only_what_is_not_external_is_embedded(deployment: Deployment) -> None:
+def test_only_what_is_no_service_of_its_own_is_embedded(deployment: Deployment) -> None:
     names = {one.name for one in deployment.processes()}
-    databases = {"postgres", "redis-server"} & names
+    services = {one.name for one in deployment.stack.topology.services}
+    embedded = {process for service, process in DATABASES.items() if service not in services}
 
-    assert databases == EMBEDDED[deployment.stack.topology.name]
+    assert names & set(DATABASES.values()) == embedded
 
 
 @pytest.mark.only("single", "dev")

@@ -6,12 +6,13 @@ import gzip
 import io
 import json
 import tarfile
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any
 
 from letta_stack.registry import oci
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 IMAGE_TYPE = oci.IMAGE_TYPES[0]
@@ -25,6 +26,36 @@ def layer(files: Mapping[str, bytes], *, mtime: int = 0) -> bytes:
             member.size, member.mtime = len(content), mtime
             archive.addfile(member, io.BytesIO(content))
     return gzip.compress(raw.getvalue(), mtime=0)
+
+
+@dataclass
+class Memory:
+    """Content in this process's memory."""
+
+    blobs: dict[str, bytes] = field(default_factory=dict)
+
+    def add(self, body: bytes) -> dict[str, Any]:
+        """Keep a blob; return the descriptor."""
+        self.blobs[oci.sha256(body)] = body
+        return oci.Descriptor("x", oci.sha256(body), len(body)).to_json()
+
+    def image(self, config: object, layers: Sequence[bytes] = ()) -> oci.Image:
+        """Make an image that is no index."""
+        listed = [self.add(body) for body in layers]
+        document = {"config": self.add(json.dumps(config).encode()), "layers": listed}
+        return oci.Image(oci.Manifest(json.dumps(document).encode(), IMAGE_TYPE), self)
+
+    def manifest(self, digest: str) -> oci.Manifest:
+        """Have no index, so nothing to be asked for."""
+        raise AssertionError(digest)
+
+    def read(self, blob: oci.Descriptor) -> bytes:
+        """Return a blob."""
+        return self.blobs[blob.digest]
+
+    def open_blob(self, blob: oci.Descriptor) -> IO[bytes]:
+        """Open a blob."""
+        return io.BytesIO(self.blobs[blob.digest])
 
 
 def write_layout(

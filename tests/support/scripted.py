@@ -25,15 +25,18 @@ def answer(
 
 
 class Script:
-    """Answers requests in order and remembers them."""
+    """Answers requests in order and remembers them, each with the options that requests was given."""
 
     def __init__(self, *answers: requests.Response | Exception) -> None:
         self.answers = list(answers)
         self.asked: list[tuple[str, str, str]] = []
+        self.options: list[dict[str, Any]] = []
 
     def request(self, method: str, url: str, **options: Any) -> requests.Response:
         prepared = options["auth"](requests.Request(method, url).prepare())
         self.asked.append((method, url, prepared.headers.get("Authorization", "")))
+        data: Any = options.get("data")
+        self.options.append({**options, "data": data.read() if hasattr(data, "read") else data})
         item = self.answers.pop(0)
         if isinstance(item, Exception):
             raise item

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DISK_SHARE = 0.1
 MEMORY_SHARE = 0.1
-ANSWER_SECONDS = 3.0
+HEALTH_SECONDS = 3.0
 
 
 def engine(_: Subject) -> Finding:
@@ -85,7 +85,7 @@ def port(subject: Subject) -> Finding:
         return skip("API", "not published")
     url = "http://" + lines[-1].replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104 - read
     try:
-        status = http_wait.ask(http_wait.split(url + HEALTH_PATH), timeout=ANSWER_SECONDS)
+        status = http_wait.ask(http_wait.split(url + HEALTH_PATH), timeout=HEALTH_SECONDS)
     except OSError as error:
         return fail("API", f"{url}: {error}", "see the check of the services")
     seen = f"{url} answers with {status}"

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
-from pathlib import Path
-from typing import Any
+import shutil
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from letta_stack.base import process
-from letta_stack.engine import emulation, inspect, install
-from letta_stack.engine.install import Machine
+from letta_stack.engine import daemon, emulation, inspect, install, packages
+from letta_stack.engine.packages import Machine
 from letta_stack.errors import (
     BuildxMissing,
     ComposeMissing,
@@ -21,6 +20,9 @@ from letta_stack.errors import (
     EngineUnreachable,
     LettaStackError,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # What `docker info --format '{{json .}}'` says, as far as it is read.
 INFO: dict[str, Any] = {
@@ -135,11 +137,11 @@ class Effects:
         self.done: list[str] = []
         monkeypatch.delenv("DOCKER_HOST", raising=False)
         monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
-        monkeypatch.setattr(install, "installed", lambda _: False)
-        monkeypatch.setattr(install, "start", lambda: self.done.append("start"))
-        monkeypatch.setattr(install, "write_daemon_json", lambda _: self.done.append("settings"))
+        monkeypatch.setattr(packages, "installed", lambda _: False)
+        monkeypatch.setattr(daemon, "start", lambda: self.done.append("start"))
+        monkeypatch.setattr(daemon, "write_settings", lambda _: self.done.append("settings"))
         monkeypatch.setattr(
-            install,
+            packages,
             "install",
             lambda names, _: self.done.append("install " + " ".join(names)),
         )
@@ -174,7 +176,7 @@ def test_missing_plugins_are_installed_without_touching_the_engine(effects: Effe
 def test_dockers_own_engine_gets_dockers_own_plugins(
     effects: Effects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(install, "installed", lambda name: name == "docker-ce")
+    monkeypatch.setattr(packages, "installed", lambda name: name == "docker-ce")
     install.repair(ComposeMissing("none"), BOOKWORM_ROOT)
 
     assert effects.done == ["install docker-buildx-plugin docker-compose-plugin"]
@@ -227,57 +229,11 @@ def test_check_changes_nothing(effects: Effects, monkeypatch: pytest.MonkeyPatch
     assert effects.done == []
 
 
-def test_an_old_engine_that_is_installed_but_not_running_is_left_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(
-        process, "capture", lambda _: "Docker version 20.10.24+dfsg1, build 297e128\n"
-    )
-
-    with pytest.raises(EngineTooOld, match="upgrade it"):
-        install.check_installed_engine()
-
-
-def test_settings_that_are_there_are_kept() -> None:
-    before = '{"log-driver": "local", "features": {"buildkit": true}}'
-    after = install.with_needed_settings(before, Path("daemon.json"))
-
-    assert after is not None
-    assert json.loads(after) == {
-        "log-driver": "local",
-        "features": {"buildkit": True, "containerd-snapshotter": True},
-        "builder": {"gc": {"enabled": True, "defaultKeepStorage": "20GB"}},
-    }
-
-
-def test_the_build_cache_of_somebody_keeps_its_own_limit() -> None:
-    before = '{"features": {"containerd-snapshotter": true}, "builder": {"gc": {"enabled": false}}}'
-
-    assert install.with_needed_settings(before, Path("daemon.json")) is None
-
-
-def test_settings_that_are_right_are_not_written_again() -> None:
-    text = install.with_needed_settings("", Path("daemon.json"))
-    assert text is not None
-
-    assert install.with_needed_settings(text, Path("daemon.json")) is None
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["{", "[]", '{"features": 1}', '{"features": {"containerd-snapshotter": false}}'],
-    ids=["broken", "not an object", "strange features", "turned off on purpose"],
-)
-def test_settings_that_cannot_be_merged_are_never_replaced(text: str) -> None:
-    with pytest.raises(EngineStoreWrong, match=r"daemon\.json"):
-        install.with_needed_settings(text, Path("daemon.json"))
-
-
 def test_os_release_is_read_with_and_without_quotes() -> None:
     text = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_CODENAME=bookworm\n'
 
-    assert install.parse_os_release(text)["ID"] == "debian"
-    assert install.parse_os_release(text)["PRETTY_NAME"] == "Debian GNU/Linux 12 (bookworm)"
+    assert packages.parse_os_release(text)["ID"] == "debian"
+    assert packages.parse_os_release(text)["PRETTY_NAME"] == "Debian GNU/Linux 12 (bookworm)"
 
 
 def test_emulation_is_read_from_the_kernels_own_file(tmp_path: Path) -> None:
@@ -289,14 +245,14 @@ def test_emulation_is_read_from_the_kernels_own_file(tmp_path: Path) -> None:
 
 @pytest.fixture
 def apt_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(install, "APT_DIR", tmp_path)
+    monkeypatch.setattr(packages, "APT_DIR", tmp_path)
     (tmp_path / "sources.list.d").mkdir()
     (tmp_path / "sources.list").write_text("deb http://mirror.example/debian bookworm main\n")
     return tmp_path
 
 
 def test_the_engine_is_borrowed_from_the_newer_suite_and_nothing_else_is(apt_dir: Path) -> None:
-    install.add_suite(BOOKWORM_ROOT)
+    packages.add_suite(BOOKWORM_ROOT)
 
     source = (apt_dir / "sources.list.d/letta-stack-engine.sources").read_text()
     preferences = (apt_dir / "preferences.d/letta-stack-engine").read_text()
@@ -308,7 +264,7 @@ def test_a_suite_that_the_administrator_has_already_is_left_to_them(apt_dir: Pat
     (apt_dir / "sources.list.d/own.list").write_text(
         "deb http://mirror.example/debian trixie main\n"
     )
-    install.add_suite(BOOKWORM_ROOT)
+    packages.add_suite(BOOKWORM_ROOT)
 
     assert sorted(path.name for path in apt_dir.rglob("*letta-stack*")) == []
 
@@ -317,20 +273,20 @@ def test_a_machine_without_a_source_to_derive_from_is_told_so(apt_dir: Path) -> 
     (apt_dir / "sources.list").unlink()
 
     with pytest.raises(EngineMissing, match="no source for bookworm"):
-        install.add_suite(BOOKWORM_ROOT)
+        packages.add_suite(BOOKWORM_ROOT)
 
 
 def test_a_newer_debian_borrows_nothing(apt_dir: Path) -> None:
-    install.add_suite(Machine("debian", "trixie", root=True))
+    packages.add_suite(Machine("debian", "trixie", root=True))
 
     assert sorted(path.name for path in apt_dir.rglob("*letta-stack*")) == []
 
 
 def test_only_what_is_missing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[list[str]] = []
-    monkeypatch.setattr(install, "installed", lambda name: name != "mmdebstrap")
+    monkeypatch.setattr(packages, "installed", lambda name: name != "mmdebstrap")
     monkeypatch.setattr(process, "run", lambda argv, **_: done.append(argv))
-    install.install(["qemu-user-static", "mmdebstrap"], BOOKWORM_ROOT)
+    packages.install(["qemu-user-static", "mmdebstrap"], BOOKWORM_ROOT)
 
     assert [argv[1] for argv in done] == ["update", "install"]
     assert done[1][-1] == "mmdebstrap"
@@ -338,6 +294,51 @@ def test_only_what_is_missing_is_installed(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_nothing_is_called_when_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(install, "installed", lambda _: True)
+    monkeypatch.setattr(packages, "installed", lambda _: True)
 
-    install.install(["mmdebstrap"], BOOKWORM_ROOT)
+    packages.install(["mmdebstrap"], BOOKWORM_ROOT)
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_helpers_are_installed_where_that_is_possible_and_asked_for(
+    check: bool,
+    effects: Effects,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    changes: list[bool] = []
+
+    def emulate(*, change: bool) -> str:
+        changes.append(change)
+        return "emulation: arm64"
+
+    monkeypatch.setattr(emulation, "ensure", emulate)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+
+    install.helpers(BOOKWORM_ROOT, check=check)
+
+    assert effects.done == ([] if check else ["install mmdebstrap qemu-user-static"])
+    assert changes == [not check]
+    said = capsys.readouterr()
+    assert said.out == "emulation: arm64\n"
+    assert "mmdebstrap is missing" in said.err
+
+
+@pytest.mark.parametrize(
+    ("machine", "names"),
+    [
+        (Machine("ubuntu", "noble", root=True), ("docker-buildx", "docker-compose-v2")),
+        (BOOKWORM_ROOT, ("docker-buildx", "docker-compose")),
+    ],
+)
+def test_plugins_are_named_as_the_distribution_names_them(
+    machine: Machine, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = packages.packages_for(machine)
+
+    monkeypatch.setattr(packages, "installed", lambda _: False)
+    assert packages.plugins(named) == names
+    # Docker's own repository has other names.
+    monkeypatch.setattr(packages, "installed", lambda name: name == "docker-ce")
+    assert packages.plugins(named) == ("docker-buildx-plugin", "docker-compose-plugin")
+    assert set(names) < set(named.all)

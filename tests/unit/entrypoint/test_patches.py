@@ -16,7 +16,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from entrypoint import patches
+from entrypoint import confidential, patches, startup, tracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ class Sandbox:
 
 def gathered(*, is_local: bool) -> dict[str, str]:
     module = SimpleNamespace(AsyncToolSandboxBase=type("Patched", (Sandbox,), {}))
-    patches.hide_environment_from_tools(module)
+    confidential.hide_environment_from_tools(module)
     sandbox = module.AsyncToolSandboxBase()
     gather = sandbox._gather_env_vars(None, {"OPENAI_API_KEY": "own"}, "sbx", is_local)  # noqa: SLF001 - what is patched
     return dict(asyncio.run(gather))
@@ -69,7 +69,7 @@ def test_pip_sees_no_secret_of_the_server_but_what_its_caller_added() -> None:
         create_venv_for_local_sandbox=lambda **options: seen.append(options["env"]),
         install_pip_requirements_for_sandbox=lambda _, **options: seen.append(options["env"]),
     )
-    patches.hide_environment_from_pip(module)
+    confidential.hide_environment_from_pip(module)
 
     module.create_venv_for_local_sandbox(env={**os.environ, "ADDED": "x"})
     module.install_pip_requirements_for_sandbox("configs", env=None)
@@ -90,7 +90,7 @@ def test_the_configuration_file_gets_no_uri_and_the_server_keeps_it() -> None:
         def save(self) -> None:
             self.saved = (self.recall_storage_uri, self.archival_storage_uri)
 
-    patches.keep_uri_out_of_config_file(SimpleNamespace(LettaConfig=Config))
+    confidential.keep_uri_out_of_config_file(SimpleNamespace(LettaConfig=Config))
     config = Config()
     config.save()
 
@@ -102,7 +102,7 @@ def test_the_password_is_not_printed_and_other_lines_are(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     module: Any = ModuleType("app")
-    patches.keep_password_out_of_log(module)
+    confidential.keep_password_out_of_log(module)
 
     module.print("secure mode with password: s3cret")
     module.print("server", "starts")
@@ -123,9 +123,9 @@ def test_the_openapi_schema_is_made_by_upstream_but_on_request_and_without_a_fil
         module.Path("openapi_letta.json").write_text("{}")
 
     module: Any = SimpleNamespace(app=app, generate_openapi_schema=generate_openapi_schema)
-    patches.postpone_openapi_schema(module)
+    startup.postpone_openapi_schema(module)
     assert sys.argv == ["letta", "--no-generation"]
-    patches.make_openapi_schema_on_request(module)
+    startup.make_openapi_schema_on_request(module)
 
     assert sys.argv == ["letta"]
     assert vars(app)["openapi_schema"] is None
@@ -146,7 +146,7 @@ def test_the_server_downloads_nothing_while_it_starts(monkeypatch: pytest.Monkey
         yield "state"
 
     router = SimpleNamespace(lifespan_context=lifespan)
-    patches.start_without_nltk(SimpleNamespace(app=SimpleNamespace(router=router)))
+    startup.start_without_nltk(SimpleNamespace(app=SimpleNamespace(router=router)))
 
     async def live() -> None:
         async with router.lifespan_context(None) as state:
@@ -191,7 +191,7 @@ def test_the_server_starts_under_a_lock_that_it_gives_back(
         yield
 
     router = SimpleNamespace(lifespan_context=lifespan)
-    patches.start_one_at_a_time(SimpleNamespace(app=SimpleNamespace(router=router)))
+    startup.start_one_at_a_time(SimpleNamespace(app=SimpleNamespace(router=router)))
 
     async def live() -> None:
         async with router.lifespan_context(None):
@@ -211,7 +211,7 @@ def test_the_server_starts_under_a_lock_that_it_gives_back(
 
 def test_health_checks_make_no_spans() -> None:
     expressions: list[str] = []
-    patches.trace_no_health_checks(SimpleNamespace(_excluded_v1_endpoints_regex=expressions))
+    tracing.trace_no_health_checks(SimpleNamespace(_excluded_v1_endpoints_regex=expressions))
     (pattern,) = expressions
 
     assert re.match(pattern, "GET /v1/health/")
@@ -244,7 +244,7 @@ def test_shutdown_does_not_wait_for_the_watchdog() -> None:
 
 def test_decorated_functions_stay_as_they_are() -> None:
     module: Any = SimpleNamespace()
-    patches.check_no_types_at_run_time(module)
+    startup.check_no_types_at_run_time(module)
 
     assert module.typechecked(len) is len
     assert module.typechecked(collection_check_strategy="all")(len) is len

@@ -27,7 +27,7 @@ from letta_stack.operate import (
     dump,
     listing,
     manifest,
-    restore,
+    restore_checks,
     secrets_bundle,
     store,
     tables,
@@ -196,14 +196,14 @@ def test_a_backup_of_another_project_has_to_be_meant() -> None:
     project = Project.of("dev", project="mine")
 
     with pytest.raises(BackupForeign, match="is of letta-stack-dev, not of mine"):
-        restore.refuse_foreign(project, ABOUT, foreign=False, new_key="", given={})
-    restore.refuse_foreign(project, ABOUT, foreign=True, new_key=KEY, given={})
+        restore_checks.refuse_foreign(project, ABOUT, foreign=False, new_key="", given={})
+    restore_checks.refuse_foreign(project, ABOUT, foreign=True, new_key=KEY, given={})
 
 
 @pytest.mark.parametrize("variable", ["LETTA_ENCRYPTION_KEY", "LETTA_ENCRYPTION_KEY_FILE"])
 def test_a_key_that_the_operator_sets_is_not_replaced(variable: str) -> None:
     with pytest.raises(BackupForeign, match="is set from outside"):
-        restore.refuse_foreign(
+        restore_checks.refuse_foreign(
             Project.of("dev"), ABOUT, foreign=False, new_key=KEY, given={variable: "other"}
         )
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from letta_stack.registry.credentials import Credentials
 
-QUICK = RetryPolicy(attempts=3, first_wait=0.0, longest_wait=0.0)
+QUICK = RetryPolicy(
+    attempts=3, first_wait=0.0, longest_wait=0.0, connect_timeout=2.0, read_timeout=3.0
+)
 
 
 @pytest.fixture
@@ -27,11 +29,12 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Repository, Scr
         *answers: requests.Response | Exception,
         plain_http: Sequence[str] = (),
         login: Credentials | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> tuple[Repository, Script]:
         monkeypatch.setattr(credentials, "find", lambda _: login)
         script = Script(*answers)
         monkeypatch.setattr(requests.Session, "request", script.request)
         target = Target(HOST, "letta/letta")
-        return Repository(target, plain_http=plain_http, policy=QUICK), script
+        return Repository(target, plain_http=plain_http, policy=QUICK, say=say), script
 
     return start

@@ -9,17 +9,16 @@ import pytest
 import requests
 from requests.utils import select_proxy
 
-from letta_stack.errors import RegistryRefused, RegistryUnreachable
+from letta_stack.errors import RegistryRefused
 from letta_stack.registry.credentials import Credentials
 from letta_stack.registry.reference import Target
+from letta_stack.registry.repository import Repository
 from letta_stack.registry.retries import RetryPolicy
-from letta_stack.registry.transport import Transport, is_loopback
+from letta_stack.registry.transport import Authorization, Transport, is_loopback
 from tests.support.scripted import HOST, Script, answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from letta_stack.registry.repository import Repository
 
 UPLOAD = "/v2/letta/letta/blobs/uploads/1"
 BASIC = {"WWW_Authenticate": 'Basic realm="x"'}
@@ -110,10 +109,14 @@ class Answers(requests.adapters.BaseAdapter):
         super().__init__()
         self.locations = locations
         self.seen: list[tuple[str, bool]] = []
+        self.options: list[dict[str, Any]] = []
+        self.headers: list[Any] = []
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]
         url = str(request.url)
         self.seen.append((url, select_proxy(url, options["proxies"]) is not None))
+        self.options.append(options)
+        self.headers.append(request.headers)
         key = url.rpartition("/")[2]
         if key in self.locations:
             reply = answer(307, url=url, Location=self.locations[key])
@@ -215,82 +218,6 @@ def test_an_own_ca_is_trusted_through_a_proxy_too(
     assert secured.proxy_config.ssl_context is direct
 
 
-WRONG_VERSION = requests.exceptions.SSLError("[SSL: WRONG_VERSION_NUMBER] wrong version number")
-UNKNOWN_CA = requests.exceptions.SSLError("certificate verify failed: unable to get local issuer")
-
-
-@pytest.mark.parametrize("status", [200, 401])
-def test_a_registry_without_tls_is_named_as_one(
-    status: int, play: Callable[..., tuple[Repository, Script]]
-) -> None:
-    repository, script = play(WRONG_VERSION, answer(status))
-
-    with (
-        repository,
-        pytest.raises(RegistryUnreachable, match=f"speaks plain HTTP.*--plain-http {HOST}"),
-    ):
-        repository.tags()
-    assert script.asked[-1] == ("GET", f"http://{HOST}/v2/", "")
-
-
-@pytest.mark.parametrize(
-    "answers",
-    [
-        (UNKNOWN_CA,),
-        (WRONG_VERSION, answer(400)),
-        (WRONG_VERSION, answer(301)),
-        (WRONG_VERSION, requests.ConnectionError()),
-    ],
-)
-def test_other_failures_of_tls_name_the_ca(
-    answers: tuple[Any, ...], play: Callable[..., tuple[Repository, Script]]
-) -> None:
-    repository, script = play(*answers)
-
-    with repository, pytest.raises(RegistryUnreachable, match=r"TLS failed \(.*--ca"):
-        repository.tags()
-    assert len(script.asked) == len(answers)
-
-
-@pytest.mark.parametrize(("status", "scheme"), [(200, "http"), (401, "http"), (400, "https")])
-def test_a_registry_that_may_be_plain_is_asked_what_it_speaks(
-    status: int, scheme: str, play: Callable[..., tuple[Repository, Script]]
-) -> None:
-    repository, script = play(answer(status), answer(body={"tags": ["a"]}), plain_http=[HOST])
-
-    with repository:
-        assert repository.tags() == ["a"]
-    assert script.asked[1][1].startswith(f"{scheme}://{HOST}/v2/letta/letta/")
-
-
-def test_a_registry_that_may_be_plain_and_is_ill_is_asked_again(
-    play: Callable[..., tuple[Repository, Script]],
-) -> None:
-    repository, script = play(
-        answer(503), answer(200), answer(body={"tags": []}), plain_http=[HOST]
-    )
-
-    with repository:
-        assert repository.tags() == []
-    assert len(script.asked) == 3
-
-
-def test_a_token_server_without_tls_is_allowed_by_name(
-    play: Callable[..., tuple[Repository, Script]],
-) -> None:
-    challenge = 'Bearer realm="http://tokens.example/token",service="x",scope="y"'
-    repository, _ = play(
-        answer(401, WWW_Authenticate=challenge),
-        answer(body={"token": "t"}),
-        answer(body={"tags": []}),
-        plain_http=["tokens.example"],
-        login=LOGIN,
-    )
-
-    with repository:
-        assert repository.tags() == []
-
-
 @pytest.mark.parametrize(
     ("url", "own"),
     [
@@ -302,3 +229,84 @@ def test_a_token_server_without_tls_is_allowed_by_name(
 )
 def test_only_the_same_scheme_host_and_port_see_the_login(url: str, own: bool) -> None:
     assert transport().is_own(url) is own
+
+
+def test_requests_say_who_asks_and_keep_to_their_limits(served: Callable[..., Answers]) -> None:
+    one = transport(policy=RetryPolicy(connect_timeout=2.0, read_timeout=3.0))
+    answers = served()
+
+    one.request("GET", f"https://{HOST}/v2/", headers={"Accept": "x"})
+
+    (options,) = answers.options
+    assert options["timeout"] == (2.0, 3.0)
+    (headers,) = answers.headers
+    assert (headers["User-Agent"], headers["Accept"]) == ("letta-stack", "x")
+
+
+def test_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[bool] = []
+    monkeypatch.setattr(requests.Session, "close", lambda _: closed.append(True))
+
+    with Repository(Target(HOST, "letta/letta")):
+        assert closed == []
+
+    assert len(closed) == 1
+
+
+def test_an_authorization_is_the_header_that_was_given_and_no_other() -> None:
+    request = requests.Request("GET", f"https://{HOST}/").prepare()
+
+    assert "Authorization" not in Authorization()(request).headers
+    assert Authorization("Bearer t")(request).headers["Authorization"] == "Bearer t"
+
+
+@pytest.mark.parametrize(("registry", "api"), [("docker.io", "registry-1.docker.io"), (HOST, HOST)])
+def test_docker_hub_is_asked_under_another_name(registry: str, api: str) -> None:
+    target = Target(registry, "letta/letta")
+    one = Transport(target, ca=None, plain_http=(), policy=RetryPolicy())
+
+    assert one.base_url() == f"https://{api}"
+
+
+def test_what_a_registry_speaks_is_asked_once(served: Callable[..., Answers]) -> None:
+    one = transport(plain_http=[HOST])
+    answers = served()
+
+    assert [one.base_url(), one.base_url()] == [f"http://{HOST}"] * 2
+    assert [url for url, _ in answers.seen] == [f"http://{HOST}/v2/"]
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("/v2/x", f"https://{HOST}/v2/x"),
+        ("x?a=b", f"https://{HOST}/v2/x?a=b"),
+        (f"http://{HOST}:5000/v2/x", f"https://{HOST}/v2/x"),
+        ("https://storage.example/x", "https://storage.example/x"),
+        ("http://localhost:9000/x", "http://localhost:9000/x"),
+    ],
+)
+def test_the_next_url_is_relative_to_the_one_before_and_keeps_tls(
+    location: str, expected: str
+) -> None:
+    before = answer(url=f"https://{HOST}/v2/start")
+
+    assert transport().resolve(before, location) == expected
+
+
+def test_a_registry_without_tls_may_lead_to_others_without(
+    served: Callable[..., Answers],
+) -> None:
+    one = transport(plain_http=[HOST])
+    served()
+    before = answer(url=f"http://{HOST}/v2/start")
+
+    assert one.resolve(before, "http://other.example/x") == "http://other.example/x"
+
+
+def test_a_token_server_on_this_machine_may_be_plain() -> None:
+    one = transport(plain_http=["lan.example:5000"])
+
+    assert one.may_be_plain("http://localhost:9000/t")
+    assert one.may_be_plain("http://lan.example:5000/t")
+    assert not one.may_be_plain("http://lan.example/t")

@@ -171,3 +171,22 @@ def test_what_is_not_named_by_a_registry_is_on_docker_hub() -> None:
 def test_an_image_is_named_by_digest_or_not_at_all(image: str) -> None:
     with pytest.raises(BadReference):
         notes.check_reference(image)
+
+
+def test_reports_are_read_from_where_the_sessions_leave_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notes, "REPORTS", reports(tmp_path, xml()))
+
+    assert "| single | linux/amd64 |" in notes.write(f"ghcr.io/me/letta@{DIGEST}", "")
+
+
+def test_a_report_keeps_its_numbers_apart(tmp_path: Path) -> None:
+    directory = reports(
+        tmp_path, xml(tests="20", failures="3", errors="4", skipped="5", time="1.5")
+    )
+
+    assert notes.read(directory / "0.xml") == notes.Report(
+        directory / "0.xml", FACTS, tests=20, failed=7, skipped=5, seconds=1.5
+    )
+    assert notes.read(directory / "0.xml").passed == 8

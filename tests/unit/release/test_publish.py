@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from letta_stack.base import process
 from letta_stack.base.git import Checkout
+from letta_stack.engine import disk, inspect
 from letta_stack.errors import (
     BadReference,
     BadValue,
@@ -22,13 +23,11 @@ from letta_stack.image.sources import Sources
 from letta_stack.pins.file import Pins
 from letta_stack.registry.layout import Layout
 from letta_stack.registry.reference import Target
-from letta_stack.release import build, options, promote, version_check
+from letta_stack.release import build, promote, version_check
 from letta_stack.release.options import Options
-from letta_stack.release.tags import ImageVersion, parse_version
+from letta_stack.release.plan import Wanted
+from letta_stack.release.tags import Channel, ImageVersion, parse_version
 from tests.support.layouts import layer, write_layout
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PINNED = Pins.load()["LETTA_VERSION"]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -36,6 +35,7 @@ CLEAN = Checkout(COMMIT, 1_700_000_000)
 DIRTY = Checkout(COMMIT, 1_700_000_000, ("file",), "89abcdef")
 REQUEST = Request(("linux/amd64", "linux/arm64"))
 TODAY = dt.date(2026, 3, 1)
+DIST_INFO = "opt/letta/venv/lib/python3.11/site-packages/letta"
 
 
 def flags(**changes: object) -> Options:
@@ -45,13 +45,54 @@ def flags(**changes: object) -> Options:
 def test_a_release_has_the_labels_that_lead_back_to_it() -> None:
     wanted = flags(revision="2").wanted(REQUEST, CLEAN, TODAY)
 
-    assert wanted.version.tag == f"{PINNED}-r2"
-    assert wanted.platforms == REQUEST.platforms
-    assert wanted.labels == {
-        server.VERSION_LABEL: f"{PINNED}-r2",
-        server.REVISION_LABEL: COMMIT,
-        options.CREATED_LABEL: "2023-11-14T22:13:20Z",
-    }
+    assert wanted == Wanted(
+        channel=Channel.RELEASE,
+        version=parse_version(f"{PINNED}-r2"),
+        commit=COMMIT,
+        day=TODAY,
+        platforms=REQUEST.platforms,
+        labels={
+            "org.opencontainers.image.version": f"{PINNED}-r2",
+            "org.opencontainers.image.revision": COMMIT,
+            "org.opencontainers.image.created": "2023-11-14T22:13:20Z",
+        },
+    )
+
+
+@pytest.mark.parametrize("channel", ["nightly", "commit"])
+def test_another_channel_is_another_release(channel: str) -> None:
+    wanted = flags(channel=channel, allow_older=True).wanted(REQUEST, CLEAN, TODAY)
+
+    assert (wanted.channel, wanted.allow_older) == (channel, True)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_letta_code_is_no_server_unless_the_user_says_so(allowed: bool) -> None:
+    options = flags(version="0.17.0", allow_letta_code=allowed)
+
+    # What the source says is compared after that.
+    with pytest.raises(VersionsDisagree if allowed else LettaCode):
+        options.wanted(REQUEST, CLEAN, TODAY)
+
+
+def test_the_version_is_that_of_the_source(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "letta"\nversion = "0.16.5"\n')
+    request = Request(("linux/amd64",), letta_source=tmp_path)
+
+    assert flags().wanted(request, CLEAN, TODAY).version.tag == "0.16.5"
+
+
+def test_uncommitted_changes_are_joined_to_a_local_version() -> None:
+    wanted = flags(version=f"{PINNED}+mine", allow_dirty=True).wanted(REQUEST, DIRTY, TODAY)
+
+    assert wanted.version.tag == f"{PINNED}_mine.dev.g0123456.d89abcdef"
+
+
+def test_a_name_that_became_too_long_is_refused() -> None:
+    local = "x" * 110
+
+    with pytest.raises(BadReference, match="cannot be a tag"):
+        flags(version=f"{PINNED}+{local}", allow_dirty=True).wanted(REQUEST, DIRTY, TODAY)
 
 
 def test_a_dirty_tree_is_refused_or_becomes_a_version_that_floats_nowhere() -> None:
@@ -71,16 +112,17 @@ def test_a_tag_that_names_a_commit_needs_all_of_it_committed(channel: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("given", "error"),
+    ("given", "error", "named"),
     [
-        ({"version": "0.16.1"}, VersionsDisagree),
-        ({"version": "0.17.0"}, LettaCode),
-        ({"channel": "stable"}, BadValue),
-        ({"revision": "two"}, BadValue),
+        ({"version": "0.16.1"}, VersionsDisagree, "the source says"),
+        ({"channel": "stable"}, BadValue, "--channel"),
+        ({"revision": "two"}, BadValue, "--revision"),
     ],
 )
-def test_flags_that_cannot_be_meant(given: dict[str, str], error: type[Exception]) -> None:
-    with pytest.raises(error):
+def test_flags_that_cannot_be_meant(
+    given: dict[str, str], error: type[Exception], named: str
+) -> None:
+    with pytest.raises(error, match=named):
         flags(**given).wanted(REQUEST, CLEAN, TODAY)
 
 
@@ -112,10 +154,19 @@ def test_a_push_is_for_both_platforms_unless_some_are_named(
     assert build.request_of(sources, given, no_cache=False).platforms == expected
 
 
+def test_a_request_has_all_that_the_user_said_about_sources() -> None:
+    source, ca = Path("letta"), Path("ca.pem")
+    sources = Sources(images="debian", otelcol="build", letta_source=source, ca=ca)
+
+    assert build.request_of(sources, ["linux/arm64"], no_cache=True) == Request(
+        ("linux/arm64",), "debian", "build", source, ca, no_cache=True
+    )
+
+
 def test_an_unknown_platform_is_refused() -> None:
     sources = Sources(images="auto", otelcol="auto", letta_source=None, ca=None)
 
-    with pytest.raises(BadValue, match="linux/s390x"):
+    with pytest.raises(BadValue, match=r"--platform .*linux/s390x"):
         build.request_of(sources, ["linux/s390x"], no_cache=False)
 
 
@@ -134,27 +185,45 @@ def test_what_is_no_digest(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("driver", "rebuilt", "fits"),
-    [("docker", True, True), ("remote", False, True), ("remote", True, False)],
+    [
+        ("docker", True, True),
+        ("docker-container", False, True),
+        ("docker-container", True, False),
+        ("", True, True),
+    ],
 )
 def test_another_builder_does_not_see_the_engines_images(
     driver: str, rebuilt: bool, fits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = third_party.Plan({}, {"DEBIAN_IMAGE": "letta-stack/debian:1"} if rebuilt else {}, ())
-    monkeypatch.setattr(process, "capture", lambda *_, **__: f"Name:   x\nDriver: {driver}\n")
+    builder = f"Name:   x\nDriver: {driver}\n" if driver else "Name:   x\n"
+    answers = {("docker", "buildx", "inspect"): builder}
+    monkeypatch.setattr(process, "capture", lambda argv: answers[tuple(argv)])
     monkeypatch.setattr(third_party, "choose", lambda *_, **__: plan)
 
     if fits:
         build.check_builder(REQUEST)
         return
-    with pytest.raises(BuilderUnfit, match="BUILDX_BUILDER=default"):
+    with pytest.raises(BuilderUnfit, match=r"\(docker-container\) .*DEBIAN_IMAGE.*BUILDX_BUILDER="):
         build.check_builder(REQUEST)
 
 
+def test_a_machine_is_asked_for_engine_disk_and_builder(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(inspect, "require", lambda: "engine")
+    monkeypatch.setattr(disk, "check", lambda engine, *, build: asked.append((engine, build)))
+    monkeypatch.setattr(build, "check_builder", asked.append)
+
+    build.check_machine(REQUEST)
+
+    assert asked == [("engine", True), REQUEST]
+
+
 def metadata(version: str) -> bytes:
-    name = f"opt/letta/venv/lib/python3.11/site-packages/letta-{version}.dist-info/METADATA"
+    name = f"{DIST_INFO}-{version}.dist-info/METADATA"
     return layer(
         {
-            "opt/letta/venv/lib/python3.11/site-packages/letta_client-1.0.dist-info/METADATA": b"x",
+            f"{DIST_INFO}_client-1.0.dist-info/METADATA": b"Version: 1.0\n",
             name: f"Metadata-Version: 2.4\nName: letta\nVersion: {version}\n".encode(),
         }
     )
@@ -174,6 +243,13 @@ def test_the_letta_inside_is_compared_with_the_tag_on_every_platform(tmp_path: P
         check(tmp_path, {**good, "linux/arm64": [metadata("0.16.7")]}, parse_version("0.16.8"))
     with pytest.raises(ContentBroken, match="linux/arm64 has no Letta"):
         check(tmp_path, {**good, "linux/arm64": [below]}, parse_version("0.16.8"))
+
+
+def test_a_letta_that_a_later_layer_replaced_does_not_count(tmp_path: Path) -> None:
+    inner = layer({f"./{DIST_INFO}-0.16.8.dist-info/METADATA": b"Name: letta\nVersion: 0.16.8\n"})
+    damaged = layer({f"{DIST_INFO}-0.16.8.dist-info/METADATA": b"Name: letta\n"})
+
+    check(tmp_path, {"linux/amd64": [metadata("0.16.7"), inner, damaged]}, parse_version("0.16.8"))
 
 
 def test_a_source_that_does_not_exist_is_refused() -> None:

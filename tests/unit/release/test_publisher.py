@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
 
+from letta_stack.engine import disk
 from letta_stack.errors import (
     ContentBroken,
     InterruptedByUser,
     PlatformMissing,
     RegistryDenied,
     RegistryFull,
+    RegistryReadOnly,
+    RegistryUnreachable,
     ReleaseIncomplete,
     TagTaken,
 )
@@ -23,6 +27,7 @@ from letta_stack.registry import credentials
 from letta_stack.registry.reference import Target
 from letta_stack.registry.repository import Repository
 from letta_stack.registry.retries import RetryPolicy
+from letta_stack.release import publisher as publisher_module
 from letta_stack.release import tags
 from letta_stack.release.plan import Wanted
 from letta_stack.release.publisher import Publisher
@@ -35,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from letta_stack.registry.oci import Image
+    from letta_stack.registry.oci import Image, Manifest
 
     Built = Callable[..., Callable[[Path], None]]
 
@@ -346,3 +351,215 @@ def test_an_unchanged_nightly_is_found_under_any_number_of_its_day(
 
     assert registry.stored[str(A)].tags == before
     assert set(before) == {"nightly-20261124", "nightly-20261124-2", "nightly"}
+
+
+@pytest.mark.parametrize("untagged", [False, True])
+def test_nothing_is_built_for_a_registry_that_takes_nothing(
+    untagged: bool, registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(self: Repository) -> None:
+        if self.target == B:
+            raise RegistryReadOnly("read-only")
+
+    monkeypatch.setattr(Repository, "check_writable", check)
+    one = publisher(A, B)
+
+    with pytest.raises(RegistryReadOnly):
+        (one.upload if untagged else one.push)(no_build, needed_bytes=0)
+
+
+def test_a_registry_is_asked_as_often_as_the_policy_says(
+    registry: MemoryRegistry, built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    lines: list[str] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    registry.failing["a.example"] = 503
+
+    with pytest.raises(RegistryUnreachable):
+        publisher(lines=lines).push(built(), needed_bytes=0)
+
+    assert pauses == [0.0]
+    assert any("again in 0.0 s (1 of 1)" in line for line in lines)
+
+
+def test_repositories_are_opened_with_ca_and_plain_hosts(
+    registry: MemoryRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[tuple[Target, dict[str, object]]] = []
+
+    def note(target: Target, **options: object) -> Repository:
+        opened.append((target, options))
+        return Repository(target)
+
+    monkeypatch.setattr(publisher_module, "Repository", note)
+    one = publisher(A, B, ca=tmp_path / "ca.pem", plain_http=["a.example"])
+
+    one.preview()
+
+    options = {
+        "ca": tmp_path / "ca.pem",
+        "plain_http": ["a.example"],
+        "policy": QUICK,
+        "say": one.say,
+    }
+    assert opened == [(A, options), (B, options)]
+
+
+def test_a_build_has_a_directory_with_enough_room_that_goes_away(
+    registry: MemoryRegistry, built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Path, int]] = []
+    monkeypatch.setattr(disk, "check_room", lambda *one: asked.append(one))
+    paths: list[Path] = []
+    make = built()
+
+    def build(path: Path) -> None:
+        paths.append(path)
+        make(path)
+
+    publisher().push(build, needed_bytes=7)
+
+    assert asked == [(paths[0].parent, 7)]
+    assert paths[0].parent.name.startswith("letta-stack-")
+    assert not paths[0].parent.exists()
+
+
+@pytest.mark.parametrize(("broken", "complete"), [("latest", "none"), (None, str(A))])
+def test_ctrl_c_between_tags_says_what_is_complete(
+    broken: str | None,
+    complete: str,
+    registry: MemoryRegistry,
+    built: Built,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put = Repository.put_manifest
+
+    def interrupt(self: Repository, reference: str, manifest: Manifest) -> None:
+        if reference == broken or (self.target == B and reference == "latest"):
+            raise KeyboardInterrupt
+        put(self, reference, manifest)
+
+    monkeypatch.setattr(Repository, "put_manifest", interrupt)
+
+    with pytest.raises(InterruptedByUser, match=rf"; complete: {complete}; not complete: "):
+        publisher(A, B).push(built(), needed_bytes=0)
+
+
+def test_a_floating_tag_that_cannot_be_written_leaves_its_registry_incomplete(
+    registry: MemoryRegistry, built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = Repository.put_manifest
+
+    def refuse(self: Repository, reference: str, manifest: Manifest) -> None:
+        if reference == "latest":
+            raise RegistryDenied("no right to move it")
+        put(self, reference, manifest)
+
+    monkeypatch.setattr(Repository, "put_manifest", refuse)
+
+    with pytest.raises(RegistryDenied, match="no right to move it"):
+        publisher().push(built(), needed_bytes=0)
+    assert set(registry.stored[str(A)].tags) == {"0.16.8", "0.16"}
+
+
+def test_a_registry_whose_immutable_tag_fails_gets_no_floating_ones(
+    registry: MemoryRegistry, built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = Repository.put_manifest
+
+    def refuse(self: Repository, reference: str, manifest: Manifest) -> None:
+        if self.target == A and reference == "0.16.8":
+            raise RegistryDenied("immutable")
+        put(self, reference, manifest)
+
+    monkeypatch.setattr(Repository, "put_manifest", refuse)
+
+    with pytest.raises(ReleaseIncomplete, match=f"released in: {B}; NOT in {A}: immutable"):
+        publisher(A, B).push(built(), needed_bytes=0)
+    assert registry.stored[str(A)].tags == {}
+
+
+def test_a_preview_compares_with_what_is_there(registry: MemoryRegistry, built: Built) -> None:
+    digest = publisher().push(built(), needed_bytes=0)
+    lines: list[str] = []
+
+    publisher(lines=lines).preview()
+
+    now = f"(now {digest[:19]})"
+    assert lines == [
+        str(A),
+        f"  0.16.8  immutable  exists, must get the same digest {now}: names this image for good",
+        f"  0.16    floating   moves {now}: 0.16.8 is the highest final version of its series",
+        f"  latest  floating   moves {now}: 0.16.8 is the highest final version",
+    ]
+
+
+def test_what_is_being_done_is_said(registry: MemoryRegistry, built: Built) -> None:
+    lines: list[str] = []
+
+    digest = publisher(lines=lines).push(built(), needed_bytes=0)
+
+    assert lines == [
+        str(A),
+        "  0.16.8  immutable  new: names this image for good",
+        "  0.16    floating   new: 0.16.8 is the highest final version of its series",
+        "  latest  floating   new: 0.16.8 is the highest final version",
+        f"image {digest} (linux/amd64, linux/arm64)",
+        f"{A}: content verified; 4 blobs uploaded (0.0 MB), 0 were there (0.0 MB)",
+        *(f"{A}:{tag} new" for tag in NAMES),
+    ]
+
+
+def test_megabytes_are_counted_by_the_million(
+    registry: MemoryRegistry, built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+
+    def put(self: Repository, *_: object) -> None:
+        self.traffic.uploaded_bytes += 1_500_000
+        self.traffic.present_bytes += 1_000_000
+
+    monkeypatch.setattr(Repository, "put_blob", put)
+    monkeypatch.setattr(Repository, "put_manifest", lambda *_: None)
+    monkeypatch.setattr(Repository, "verify", lambda *_: None)
+
+    publisher(lines=lines).push(built(), needed_bytes=0)
+
+    assert f"{A}: content verified; 0 blobs uploaded (6.0 MB), 0 were there (4.0 MB)" in lines
+
+
+def test_the_first_of_two_published_images_that_fits_is_taken(
+    registry: MemoryRegistry, built: Built
+) -> None:
+    other = {**LABELS, "letta-stack.inputs": "x"}
+    publisher(A, wanted=replace(WANTED, labels=other)).push(
+        built(b"two", labels=other), needed_bytes=0
+    )
+    digest = publisher(B).push(built(), needed_bytes=0)
+
+    with pytest.raises(TagTaken, match=rf"{A}:0\.16\.8 is .* this build is {digest}"):
+        publisher(A, B).push(no_build, needed_bytes=0, reuse=True)
+
+
+def test_one_digest_is_promoted_as_it_is(registry: MemoryRegistry, built: Built) -> None:
+    digest = publisher().upload(built(), needed_bytes=0)
+
+    with Repository(A, policy=QUICK) as source:
+        assert publisher(B).promote(source, [digest]) == digest
+        assert publisher(A).promote(source, [digest]) == digest
+
+    for target in (A, B):
+        assert registry.stored[str(target)].tags == dict.fromkeys(NAMES, digest)
+
+
+def test_a_promotion_is_checked_like_a_build(registry: MemoryRegistry, built: Built) -> None:
+    digest = publisher().upload(built(), needed_bytes=0)
+    registry.writes.clear()
+
+    with (
+        Repository(A, policy=QUICK) as source,
+        pytest.raises(PlatformMissing),
+    ):
+        publisher(B, wanted=replace(WANTED, platforms=PLATFORMS[:1])).promote(source, [digest])
+    assert registry.writes == []

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import datetime as dt
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
 from letta_stack.base import git
 from letta_stack.base.git import Checkout
-from letta_stack.errors import BadReference, BadVersion
+from letta_stack.base.paths import ROOT
+from letta_stack.errors import BadReference, BadValue, BadVersion, DirtyTree, LettaCode, LowDisk
 from letta_stack.image import server, third_party
 from letta_stack.image.server import Request
-from letta_stack.registry import credentials
+from letta_stack.registry import credentials, oci
+from letta_stack.registry.reference import Target
+from letta_stack.registry.repository import Repository
 from letta_stack.release import build, promote, push, version_check
 from letta_stack.release.options import Options
 from letta_stack.release.publisher import Publisher
+from tests.support.layouts import Memory
 from tests.support.memory_registry import MemoryRegistry
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REQUEST = Request(("linux/amd64",), images="hub", otelcol="release")
@@ -60,17 +64,23 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Publisher, dic
 def test_a_push_is_labelled_with_its_inputs_and_built_anew_without_cache(
     no_cache: bool, published: list[tuple[str, Publisher, dict[str, Any]]]
 ) -> None:
-    request = Request(("linux/amd64",), images="hub", otelcol="release", no_cache=no_cache)
+    ca = Path("ca.pem")
+    both = ("linux/amd64", "linux/arm64")
+    request = Request(both, images="hub", otelcol="release", ca=ca, no_cache=no_cache)
+    days = [dt.datetime.now(tz=dt.UTC).date()]
 
     assert push.push(OPTIONS, request, say=print) == DIGEST
 
     ((name, publisher, options),) = published
     assert name == "push"
     assert options["reuse"] is not no_cache
-    assert options["needed_bytes"] == build.BYTES_PER_PLATFORM
+    assert options["needed_bytes"] == 2 * build.BYTES_PER_PLATFORM
     assert publisher.wanted.labels[server.INPUTS_LABEL] == build.inputs(request)
     assert publisher.wanted.labels[server.REVISION_LABEL] == COMMIT
-    assert publisher.plain_http == ["a.example:80"]
+    assert publisher.wanted.day in {*days, dt.datetime.now(tz=dt.UTC).date()}
+    assert publisher.targets == [Target("a.example", "letta/letta")]
+    assert (publisher.plain_http, publisher.ca) == (["a.example:80"], ca)
+    assert publisher.say is print
 
 
 def test_the_build_has_the_labels_and_is_started_once(
@@ -95,24 +105,58 @@ def test_the_build_has_the_labels_and_is_started_once(
     assert started == [tmp_path / "x.tar"]
 
 
+def test_an_image_is_inspected_for_the_version_of_its_tag(
+    published: list[tuple[str, Publisher, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[tuple[object, object]] = []
+    monkeypatch.setattr(version_check, "check_metadata", lambda *one: checked.append(one))
+    push.push(OPTIONS, REQUEST, say=print)
+    ((_, publisher, _),) = published
+    image = oci.Image(oci.Manifest(b"{}", oci.INDEX_TYPE), Memory())
+
+    publisher.inspect(image)
+
+    assert checked == [(image, publisher.wanted.version)]
+
+
+@pytest.mark.parametrize("untagged", [False, True])
+def test_a_machine_that_cannot_build_is_noticed_first(
+    untagged: bool,
+    published: list[tuple[str, Publisher, dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: Request) -> None:
+        raise LowDisk("full")
+
+    monkeypatch.setattr(build, "check_machine", refuse)
+
+    with pytest.raises(LowDisk):
+        push.push(OPTIONS, REQUEST, say=print, untagged=untagged)
+    assert published == []
+
+
 def test_an_untagged_push_only_uploads(
     published: list[tuple[str, Publisher, dict[str, Any]]],
 ) -> None:
     assert push.push(OPTIONS, REQUEST, say=print, untagged=True) == DIGEST
 
-    assert [name for name, *_ in published] == ["upload"]
+    ((name, _, options),) = published
+    assert name == "upload"
+    assert options["needed_bytes"] == build.BYTES_PER_PLATFORM
 
 
 def test_a_dry_run_of_a_push_shows_plan_and_command(
     published: list[tuple[str, Publisher, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs: list[bool] = []
-    monkeypatch.setattr(server, "run", lambda *_, dry_run: runs.append(dry_run))
+    runs: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(server, "run", lambda *given, dry_run: runs.append((*given, dry_run)))
 
     assert push.push(OPTIONS, REQUEST, say=print, dry_run=True) == ""
 
-    assert [name for name, *_ in published] == ["preview"]
-    assert runs == [True]
+    ((name, publisher, _),) = published
+    assert name == "preview"
+    output = build.output_options("image.tar", git.read(ROOT))
+    assert runs == [(REQUEST, output, publisher.wanted.labels, True)]
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
@@ -124,10 +168,33 @@ def test_a_promotion_tags_digests_and_asks_for_no_inputs(
     ((name, publisher, options),) = published
     assert (done, name) == (("", "preview") if dry_run else (DIGEST, "promote"))
     assert server.INPUTS_LABEL not in publisher.wanted.labels
+    assert publisher.wanted.commit == COMMIT
+    assert publisher.wanted.day <= dt.datetime.now(tz=dt.UTC).date()
     if not dry_run:
         source, digests = options["arguments"]
         assert str(source.target) == "a.example/letta/letta"
         assert digests == [DIGEST]
+
+
+def test_what_is_promoted_is_read_from_the_first_registry(
+    published: list[tuple[str, Publisher, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[tuple[Target, dict[str, object]]] = []
+
+    def note(target: Target, **options: object) -> Repository:
+        opened.append((target, options))
+        return Repository(target)
+
+    monkeypatch.setattr(promote, "Repository", note)
+    ca = Path("ca.pem")
+    options = Options(["a.example", "b.example"], ["letta"], plain_http=["a.example"])
+
+    assert promote.promote(options, replace(REQUEST, ca=ca), [DIGEST], say=print) == DIGEST
+
+    assert opened == [
+        (Target("a.example", "letta"), {"ca": ca, "plain_http": ["a.example"], "say": print})
+    ]
+    assert len(published[0][1].targets) == 2
 
 
 @pytest.mark.parametrize(
@@ -157,6 +224,72 @@ def test_tags_are_shown_as_if_nothing_were_published_without_a_repository() -> N
     assert [line.split()[0] for line in lines[2:]] == ["0.16.8", "0.16", "latest"]
 
 
+def first_tag(options: Options) -> str:
+    lines: list[str] = []
+    push.show_tags(options, ca=None, say=lines.append)
+    assert lines[1] == "tags"
+    return lines[2].split()[0]
+
+
+def test_tags_of_every_channel_are_shown() -> None:
+    today = dt.datetime.now(tz=dt.UTC).date()
+
+    def tag(channel: str, revision: str = "0") -> str:
+        return first_tag(Options([], [], version="0.16.8", channel=channel, revision=revision))
+
+    assert tag("release") == "0.16.8"
+    assert tag("release", "2") == "0.16.8-r2"
+    assert tag("commit") == f"sha-{COMMIT[:12]}"
+    nightly = tag("nightly")
+    assert f"nightly-{today:%Y%m%d}" <= nightly <= f"nightly-{dt.datetime.now(tz=dt.UTC):%Y%m%d}"
+
+
+def test_only_the_tag_of_a_commit_needs_a_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Path) -> Checkout:
+        raise DirtyTree("no checkout")
+
+    monkeypatch.setattr(git, "read", fail)
+
+    assert first_tag(Options([], [], version="0.16.8")) == "0.16.8"
+    with pytest.raises(DirtyTree):
+        first_tag(Options([], [], version="0.16.8", channel="commit"))
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "named"),
+    [
+        ({"channel": "stable"}, BadValue, "--channel"),
+        ({"revision": "two"}, BadValue, "--revision"),
+        ({"version": "0.17.0"}, LettaCode, "allow-letta-code"),
+    ],
+)
+def test_tags_of_what_cannot_be_meant_are_refused(
+    given: dict[str, str], error: type[Exception], named: str
+) -> None:
+    with pytest.raises(error, match=named):
+        first_tag(Options([], [], **{"version": "0.16.8", **given}))  # type: ignore[arg-type]
+
+
+def test_tags_of_letta_code_are_shown_to_who_wants_them() -> None:
+    assert first_tag(Options([], [], version="0.17.0", allow_letta_code=True)) == "0.17.0"
+
+
+def test_a_repository_is_asked_with_what_the_user_said_about_it(
+    published: list[tuple[str, Publisher, dict[str, Any]]],
+) -> None:
+    options = Options(
+        [], ["a.example/x"], version="0.16.8", plain_http=["a.example"], allow_older=True
+    )
+
+    push.show_tags(options, ca=Path("ca.pem"), say=print)
+
+    ((name, publisher, _),) = published
+    assert name == "preview"
+    assert publisher.wanted.allow_older
+    assert (publisher.ca, publisher.plain_http) == (Path("ca.pem"), ["a.example"])
+    assert publisher.targets == [Target("a.example", "x")]
+
+
 def test_tags_are_shown_against_what_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credentials, "find", lambda _: None)
     monkeypatch.setattr(requests.Session, "request", MemoryRegistry().request)
@@ -177,6 +310,14 @@ def test_tags_of_a_version_that_is_none_are_refused() -> None:
 def test_the_inputs_depend_on_bases_and_collector_and_not_on_platforms(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    two = {"DEBIAN_IMAGE": "debian@sha256:1", "POSTGRES_IMAGE": "postgres@sha256:1"}
+    ordered = []
+    for references in (two, dict(reversed(two.items()))):
+        plan = third_party.Plan(references, {}, ())
+        monkeypatch.setattr(third_party, "choose", lambda *_, plan=plan, **__: plan)
+        ordered.append(build.inputs(REQUEST))
+    assert ordered[0] == ordered[1]
+
     first = build.inputs(REQUEST)
     both = Request(("linux/amd64", "linux/arm64"), images="hub", otelcol="release")
     assert build.inputs(both) == first

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,7 @@ from letta_stack.errors import (
 from letta_stack.registry.reference import Target
 from letta_stack.release import plan, tags
 from letta_stack.release.outcome import Outcome
-from letta_stack.release.plan import TagState, Wanted
+from letta_stack.release.plan import Step, TagState, Wanted
 from letta_stack.release.tags import Channel
 
 if TYPE_CHECKING:
@@ -82,6 +83,36 @@ def test_an_older_version_is_refused_unless_it_is_there_already() -> None:
         wanted_of("0.16.7").decide(tags.published(["0.16.8"]))
 
     assert wanted_of("0.16.7").decide(tags.published(["0.16.8", "0.16.7"]))
+    allowed = replace(wanted_of("0.16.7"), allow_older=True)
+    assert allowed.decide(tags.published(["0.16.8"]))
+    # What is not final is not what others are older than.
+    assert wanted_of("0.16.7").decide(tags.published(["0.16.8rc1", "0.16.6"]))
+
+
+@pytest.mark.parametrize(
+    ("channel", "tag"),
+    [
+        (Channel.RELEASE, "0.16.7"),
+        (Channel.NIGHTLY, "nightly-20260301"),
+        (Channel.COMMIT, "sha-0123456789ab"),
+    ],
+)
+def test_the_tag_that_stays(channel: Channel, tag: str) -> None:
+    assert wanted_of("0.16.7", channel).immutable_tag == tag
+
+
+def test_the_second_nightly_of_a_day_is_counted() -> None:
+    wanted = replace(wanted_of(channel=Channel.NIGHTLY), night=2)
+
+    assert wanted.immutable_tag == "nightly-20260301-2"
+
+
+def test_only_what_is_new_or_moves_is_written() -> None:
+    (decision, *_) = wanted_of().decide([])
+
+    acting = {state for state in TagState if Step(decision, "", state).acts}
+
+    assert acting == {TagState.NEW, TagState.MOVE}
 
 
 @pytest.mark.parametrize("channel", [Channel.NIGHTLY, Channel.COMMIT])
@@ -121,6 +152,15 @@ def test_the_plan_is_printed_with_a_reason_per_tag() -> None:
     assert "moves (now sha256:bbbbbbbbbbbb)" in lines[3]
 
 
+def test_a_tag_that_stays_as_it_is_is_printed_without_its_digest() -> None:
+    (step, *_) = plan.compare(wanted_of().decide([]), {"0.16.8": OURS}, OURS)
+
+    assert plan.describe("x", [step]) == [
+        "x",
+        "  0.16.8  immutable  unchanged: names this image for good",
+    ]
+
+
 def test_too_little_room_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1_500_000_000))
@@ -148,6 +188,29 @@ def test_several_registries_are_each_done_or_named() -> None:
         outcome.raise_for_failures()
 
     assert f"released in: {HERE}; NOT in {THERE}: no login" in str(caught.value)
+
+
+def test_where_nothing_is_complete_every_failure_is_listed() -> None:
+    outcome = Outcome([HERE, THERE])
+    outcome.fail(HERE, RegistryFull("no room"))
+    outcome.fail(THERE, RegistryDenied("no login"))
+
+    with pytest.raises(ReleaseIncomplete) as caught:
+        outcome.raise_for_failures()
+
+    assert str(caught.value).startswith(
+        f"released in: none; NOT in {HERE}: no room; NOT in {THERE}: no login -- run "
+    )
+
+
+def test_an_interruption_counts_what_failed_and_what_is_to_come() -> None:
+    outcome = Outcome([HERE, THERE])
+    outcome.fail(THERE, RegistryDenied("no login"))
+    assert f"complete: none; not complete: {HERE}, {THERE}. " in str(outcome.interrupted())
+
+    done = Outcome([HERE])
+    done.finish(HERE)
+    assert f"complete: {HERE}; not complete: none. " in str(done.interrupted())
 
 
 def test_an_interruption_says_what_is_complete() -> None:

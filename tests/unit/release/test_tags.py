@@ -5,10 +5,8 @@ import datetime as dt
 import pytest
 
 from letta_stack.errors import BadReference, BadVersion, OlderThanLatest
-from letta_stack.registry import reference
-from letta_stack.registry.reference import Target
 from letta_stack.release import tags
-from letta_stack.release.tags import Kind
+from letta_stack.release.tags import Channel, Kind
 
 
 def written(version: str, present: list[str]) -> list[str]:
@@ -56,14 +54,74 @@ def test_the_immutable_tag_comes_first_and_floating_ones_say_why_they_stay() -> 
     assert [one.reason for one in decisions[1:]] == ["0.16.8-r2 is higher"] * 2
 
 
+@pytest.mark.parametrize(
+    ("version", "why"),
+    [
+        ("0.16.9+mine", "0.16.9+mine is a local version"),
+        ("0.16.9.dev1", "0.16.9.dev1 is a development version"),
+        ("0.16.9rc1", "0.16.9rc1 is a pre-release"),
+        ("0.16.9.post1", "0.16.9.post1 is a post-release"),
+    ],
+)
+def test_what_is_not_final_floats_nowhere_and_says_why(version: str, why: str) -> None:
+    decisions = tags.decide(tags.parse_version(version), [])
+
+    assert [(one.kind, one.write) for one in decisions] == [
+        (Kind.IMMUTABLE, True),
+        (Kind.FLOATING, False),
+        (Kind.FLOATING, False),
+    ]
+    assert [one.reason for one in decisions] == ["names this image for good", why, why]
+
+
+def test_the_highest_version_is_said_to_be_it_where_it_is() -> None:
+    release = tags.parse_version("0.15.9")
+
+    decisions = tags.decide(release, tags.published(["0.16.8", "0.15.8"]))
+
+    assert [(one.tag, one.reason) for one in decisions[1:]] == [
+        ("0.15", "0.15.9 is the highest final version of its series"),
+        ("latest", "0.16.8 is higher"),
+    ]
+    assert tags.decide(release, [])[2].reason == "0.15.9 is the highest final version"
+
+
+def test_releases_come_highest_first() -> None:
+    present = ["0.16.7", "0.16.10", "latest", "0.16.8-r2", "", "1!0.16.8", "0.16.8"]
+
+    assert [str(one) for one in tags.published(present)] == [
+        *("0.16.10", "0.16.8-r2", "0.16.8", "0.16.7")
+    ]
+
+
 def test_a_nightly_has_a_name_of_its_own_and_touches_no_release_tag() -> None:
     decisions = tags.decide_nightly(dt.date(2026, 3, 1))
 
-    assert [one.tag for one in decisions] == ["nightly-20260301", "nightly"]
+    assert [(one.tag, one.kind, one.write) for one in decisions] == [
+        ("nightly-20260301", Kind.IMMUTABLE, True),
+        ("nightly", Kind.FLOATING, True),
+    ]
+    assert [one.reason for one in decisions] == [
+        "names this night",
+        "follows the newest nightly build",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "tag"), [(2, "nightly-20260301-2"), (11, "nightly-20260301-11")]
+)
+def test_further_nightlies_of_a_day_are_counted(number: int, tag: str) -> None:
+    first, second = tags.decide_nightly(dt.date(2026, 3, 1), number)
+
+    assert (first.tag, second.tag) == (tag, "nightly")
+    assert first.reason == f"names build {number} of this day"
 
 
 def test_a_commit_is_named_by_twelve_digits() -> None:
-    assert [one.tag for one in tags.decide_commit("0123456789abcdef")] == ["sha-0123456789ab"]
+    (one,) = tags.decide_commit("0123456789abcdef")
+
+    assert (one.tag, one.kind, one.write) == ("sha-0123456789ab", Kind.IMMUTABLE, True)
+    assert one.reason == "names this commit"
 
 
 @pytest.mark.parametrize(
@@ -71,6 +129,7 @@ def test_a_commit_is_named_by_twelve_digits() -> None:
     [
         ("0.16.8", "0.16.8"),
         ("v0.16.8", "0.16.8"),
+        (" 0.16.8-r9999\n", "0.16.8-r9999"),
         ("0.16.8-r1", "0.16.8"),
         ("0.16.8-r2", "0.16.8-r2"),
         ("0.16.8rc1-r3", "0.16.8rc1-r3"),
@@ -87,10 +146,22 @@ def test_a_version_becomes_a_tag_and_comes_back(text: str, tag: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "latest", "0.16", "0.16.8.1", "1!0.16.8", "0.16.x", "0.16.8-r0"]
+    ("text", "words"),
+    [
+        ("", "the version is empty"),
+        (" ", "the version is empty"),
+        ("latest", "0.16.8"),
+        ("0.16", "0.16.8"),
+        ("0.16.8.1", "0.16.8"),
+        ("1!0.16.8", "0.16.8"),
+        ("0.16.x", "0.16.8"),
+        ("0.16.8-r0", "no revision that can be counted"),
+        ("0.16.8-r", "no revision that can be counted"),
+        ("0.16.8-r12345", "no revision that can be counted"),
+    ],
 )
-def test_what_is_no_version_is_refused(text: str) -> None:
-    with pytest.raises(BadVersion):
+def test_what_is_no_version_is_refused(text: str, words: str) -> None:
+    with pytest.raises(BadVersion, match=words):
         tags.parse_version(text)
 
 
@@ -103,57 +174,9 @@ def test_a_revision_comes_from_the_flag_or_the_suffix_but_not_from_both() -> Non
         tags.parse_version("0.16.8", revision=-1)
 
 
-@pytest.mark.parametrize("tag", ["a", "_x", "A.b-c_d", "x" * 128])
-def test_legal_tags(tag: str) -> None:
-    assert tag == reference.check_tag(tag)
-
-
-@pytest.mark.parametrize("tag", ["", ".a", "-a", "a+b", "a/b", "a:b", "x" * 129, "a\n"])
-def test_illegal_tags(tag: str) -> None:
-    with pytest.raises(BadReference, match="cannot be a tag"):
-        reference.check_tag(tag)
-
-
 def test_a_version_that_is_too_long_for_a_tag_is_refused() -> None:
     with pytest.raises(BadReference):
         tags.parse_version("0.16.8+" + "x" * 128)
-
-
-@pytest.mark.parametrize(
-    ("registries", "repositories", "expected"),
-    [
-        ([], ["letta/letta"], [Target("docker.io", "letta/letta")]),
-        ([], ["letta"], [Target("docker.io", "library/letta")]),
-        (["ghcr.io"], ["letta"], [Target("ghcr.io", "letta")]),
-        (["a.b", "localhost:5000"], ["x"], [Target("a.b", "x"), Target("localhost:5000", "x")]),
-        (["a.b"], ["x", "ghcr.io/org/y"], [Target("a.b", "x"), Target("ghcr.io", "org/y")]),
-        ([], ["localhost/x"], [Target("localhost", "x")]),
-        (["[::1]:5000"], ["x"], [Target("[::1]:5000", "x")]),
-        (["a.b", "a.b"], ["x"], [Target("a.b", "x")]),
-    ],
-)
-def test_targets(registries: list[str], repositories: list[str], expected: list[Target]) -> None:
-    assert expected == reference.parse_targets(registries, repositories)
-
-
-@pytest.mark.parametrize(
-    ("registry", "repository"),
-    [
-        ("a.b", "Letta/letta"),
-        ("a.b", "letta:latest"),
-        ("a.b", "letta//x"),
-        ("a.b", "-x"),
-        ("a.b", ""),
-        ("a.b", "x" * 256),
-        ("https://a.b", "x"),
-        ("a.b/c", "x"),
-        ("a.b:", "x"),
-        ("-a.b", "x"),
-    ],
-)
-def test_illegal_targets(registry: str, repository: str) -> None:
-    with pytest.raises(BadReference, match="cannot be a re"):
-        reference.parse_targets([registry], [repository])
 
 
 @pytest.mark.parametrize("version", ["0.16.7", "0.16.8rc1", "0.16.8", "0.15.9-r2"])
@@ -169,3 +192,16 @@ def test_a_version_below_the_highest_is_refused_unless_it_is_meant(version: str)
 def test_a_version_that_is_not_below_the_highest_passes(version: str) -> None:
     tags.check_not_older(tags.parse_version(version), tags.parse_version("0.16.8-r2"))
     tags.check_not_older(tags.parse_version(version), None)
+
+
+def test_channels_are_typed_as_they_are_called() -> None:
+    assert [one.value for one in Channel] == ["release", "nightly", "commit"]
+    assert [one.value for one in Kind] == ["immutable", "floating"]
+
+
+def test_a_first_build_sorts_below_a_second_and_equals_itself() -> None:
+    first, second = tags.parse_version("0.16.8"), tags.parse_version("0.16.8-r2")
+
+    assert first < second
+    assert first == tags.parse_version("0.16.8", revision=1)
+    assert tags.parse_version("0.16.8-r2").series == "0.16"

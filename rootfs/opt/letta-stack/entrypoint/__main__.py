@@ -1,6 +1,6 @@
 """``python -m entrypoint STEP``: one line and an exit code instead of a traceback.
 
-Steps of the whole stack: prepare, bootstrap, migrate, serve, collector. ``standalone migrate`` and ``standalone serve`` are one of them
+Steps of the whole stack: prepare, create_database, migrate, serve, collector. ``standalone migrate`` and ``standalone serve`` are one of them
 by itself, as the container's first process.
 """
 

@@ -206,6 +206,21 @@ TABLE = (
         fixed={"stdout": "the notes\n"},
     ),
     Wiring(
+        "checks",
+        "letta_stack.release.checks:show",
+        (text("--reports", "directory", "", "elsewhere"),),
+        answer="the table",
+        fixed={"stdout": "the table\n", "as_json": False},
+    ),
+    Wiring(
+        "checks",
+        "letta_stack.release.checks:show",
+        (),
+        base=("--json",),
+        answer="[]",
+        fixed={"stdout": "[]\n", "as_json": True},
+    ),
+    Wiring(
         "version",
         "letta_stack.image.server:show_version",
         (

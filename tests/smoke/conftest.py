@@ -21,7 +21,7 @@ from letta_stack.base.paths import ROOT, SECRETS
 from letta_stack.engine import inspect
 from letta_stack.image import third_party
 from letta_stack.pins.file import Pins
-from letta_stack.release import notes
+from letta_stack.release import reports
 from letta_stack.secrets import kinds
 from letta_stack.secrets.store import Store
 from letta_stack.topology.catalogue import SERVER, TOPOLOGIES
@@ -141,7 +141,7 @@ def self_describing_report(
 ) -> None:
     """Let a report say what was tested on what: `inv notes` makes a table of many."""
     items = [item for item in request.session.items if _is_smoke(item)]
-    facts = notes.Facts(
+    facts = reports.Facts(
         topology=_listed(map(_subject, items)),
         platform=_listed(map(_platform, items)),
         engine=inspect.require().version,

@@ -8,7 +8,7 @@ import pytest
 from letta_stack.base.paths import REPORTS, ROOT
 from letta_stack.errors import BadReference, BadReports, SmokeTestsFailed
 from letta_stack.release import notes
-from letta_stack.release.notes import Facts
+from letta_stack.release.reports import Facts
 
 if TYPE_CHECKING:
     from pathlib import Path

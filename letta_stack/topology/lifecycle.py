@@ -91,7 +91,8 @@ def _up(project: Project, sources: Sources) -> None:
         answer(project, address)
         server = next(state for state in project.runner.states() if state.service == SERVER)
         environment = config["services"][SERVER]["environment"]
-        console.result(report.success(project, address, server.container, environment))
+        path = report.base_path(config)
+        console.result(report.success(project, address, server.container, environment, path=path))
     else:
         console.result(report.data_services(project, exports.lines(project)))
 

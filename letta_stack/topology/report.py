@@ -9,7 +9,7 @@ from letta_stack.certs import store
 from letta_stack.errors import ServiceFailed
 from letta_stack.image import contract
 from letta_stack.secrets import kinds
-from letta_stack.topology.catalogue import SERVER
+from letta_stack.topology.catalogue import GATEWAY, SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,10 +61,22 @@ def meaning(state: State) -> str:
     return f": {reason[0].lower()}{reason[1:]}" if reason else ""
 
 
+def base_path(config: Mapping[str, Any]) -> str:
+    """Return the path under which the gateway of a rendered model has the API, "" if that is the root."""
+    environment = config["services"].get(GATEWAY.name, {}).get("environment") or {}
+    return str(environment.get("LETTA_STACK_BASE_PATH") or "").rstrip("/")
+
+
 def success(
-    project: Project, address: Published, container: str, environment: Mapping[str, Any]
+    project: Project,
+    address: Published,
+    container: str,
+    environment: Mapping[str, Any],
+    *,
+    path: str = "",
 ) -> str:
-    """Say where the API is, how to get the password, and what to type next."""
+    """Say where the API is, how to get the password, and what to type next; ``path`` is its base path."""
+    url = address.url + path
     read_password = f"docker exec {container} cat {contract.PASSWORD_FILE}"
     if project.topology.secrets:
         read_password = f"inv secrets.show {kinds.SERVER} {project.flags}"
@@ -84,9 +96,9 @@ def success(
         access = read_password
     return "\n".join(
         [
-            f"the API is at {address.url}",
+            f"the API is at {url}",
             f"  password: {access}",
-            f"  try:      curl{trust}{authorisation} {address.url}/v1/agents/",
+            f"  try:      curl{trust}{authorisation} {url}/v1/agents/",
             f"  logs:     inv logs {project.flags}",
             f"  stop:     inv down {project.flags}   (keeps the data)",
         ]

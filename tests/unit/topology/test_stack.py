@@ -46,6 +46,30 @@ def test_the_last_lines_says_when_there_is_no_password() -> None:
     assert "Authorization" not in text
 
 
+@pytest.mark.parametrize("text", ["/letta", "/letta/"])
+def test_the_last_lines_have_the_base_path_that_clients_use(
+    checked: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+) -> None:
+    config = Compose.config(Compose("mine", "", {}))
+    config["services"]["letta-nginx"] = {"environment": {"LETTA_STACK_BASE_PATH": text}}
+    monkeypatch.setattr(Sources, "prepare", lambda *_, **__: {})
+
+    lifecycle.up(SINGLE, SOURCES)
+
+    said = capsys.readouterr().out
+    assert "the API is at http://localhost:8283/letta\n" in said
+    assert " http://localhost:8283/letta/v1/agents/\n" in said
+
+
+@pytest.mark.parametrize("environment", [None, {"LETTA_STACK_BASE_PATH": None}])
+def test_without_a_base_path_the_api_is_at_the_root(environment: dict[str, None] | None) -> None:
+    assert report.base_path({"services": {"letta-nginx": {"environment": environment}}}) == ""
+    assert report.base_path({"services": {}}) == ""
+
+
 def test_a_service_that_broke_ends_the_wait_at_once_with_its_last_words(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

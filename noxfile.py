@@ -50,6 +50,7 @@ LOCKED = {
     "test": ["pyproject.toml", "--group=test"],
     "smoke": ["pyproject.toml", "--group=smoke"],
     "image": ["--group=image"],
+    "debugger": ["--group=debugger"],
     "nox": ["--group=nox"],
 }
 

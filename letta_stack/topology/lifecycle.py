@@ -27,6 +27,7 @@ from letta_stack.topology import (
     preflight,
     report,
     secret_files,
+    source_tree,
 )
 from letta_stack.topology.catalogue import HEALTH_PATH, SERVER
 from letta_stack.topology.runners.protocol import published, summarise
@@ -81,7 +82,7 @@ def _up(project: Project, sources: Sources) -> None:
 
     image = config["services"][SERVER]["image"] if project.topology.has_server else ""
     variables = sources.prepare(project.topology.images, running_engine, server=image)
-    project = project.with_variables(variables)
+    project = source_tree.with_debugger(project.with_variables(variables), sources)
     if image:
         preflight.architecture(image, running_engine)
 

@@ -10,6 +10,7 @@ from letta_stack.errors import ServiceFailed
 from letta_stack.image import contract
 from letta_stack.secrets import kinds
 from letta_stack.topology.catalogue import GATEWAY, SERVER
+from letta_stack.topology.project import DEBUG_PORT_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,10 +100,17 @@ def success(
             f"the API is at {url}",
             f"  password: {access}",
             f"  try:      curl{trust}{authorisation} {url}/v1/agents/",
+            *debugger_lines(project),
             f"  logs:     inv logs {project.flags}",
             f"  stop:     inv down {project.flags}   (keeps the data)",
         ]
     )
+
+
+def debugger_lines(project: Project) -> list[str]:
+    """Say where a debugger attaches, nothing if none can."""
+    port = project.variables.get(DEBUG_PORT_VARIABLE)
+    return [f"  debugger: attach to localhost:{port}, see docs/topologies/hot.md"] if port else []
 
 
 def data_services(project: Project, exports: str) -> str:

@@ -250,6 +250,14 @@ TABLE = (
         base=("--env", "services"),
     ),
     Wiring(
+        "up",
+        "letta_stack.topology.source_tree:mount",
+        (text("--debug-port", "debug_port", "", "5678"),),
+        base=("--env", "hot"),
+        answer=(None, None),
+        also={f"{LIFECYCLE}up": None},
+    ),
+    Wiring(
         "env",
         "letta_stack.topology.exports:lines",
         (

@@ -251,6 +251,7 @@ def deployment(topology: str, request: pytest.FixtureRequest) -> Iterator[Deploy
     options = []
     if TOPOLOGIES[topology].mounts_source:
         options = ["--letta-source", str(request.getfixturevalue("hot_source"))]
+        options += ["--debug-port", harness.free_port()]
     # Compose takes a network with these labels for its own. It must be there before the stack is: the server
     # looks for the models of its providers only once, when it starts.
     short_name = provider_network(topology)

@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from letta_stack.certs import names, store
@@ -83,6 +84,25 @@ def check_usable(chain: Path, key: Path, now: dt.datetime) -> Finding:
                 "put the leaf first and each issuer after what it signed"
             ) from error
     return found
+
+
+def check_authority(setting: str, path: Path, now: dt.datetime) -> None:
+    """Raise ``BadCertificate`` unless each certificate in the file that ``setting`` names may sign others now."""
+    for one in store.read_chain(path):
+        try:
+            found = one.extensions.get_extension_for_class(x509.BasicConstraints)
+            signs = found.value.ca
+        except x509.ExtensionNotFound:
+            signs = False
+        if not signs:
+            raise BadCertificate(
+                f"{setting}: {one.subject.rfc4514_string()} in {path} is no authority; give the certificate that signs "
+                "others, as PEM"
+            )
+        if one.not_valid_after_utc <= now:
+            raise BadCertificate(
+                f"{setting}: the authority in {path} ended {one.not_valid_after_utc:%Y-%m-%d}; give one that is valid"
+            )
 
 
 def describe(found: Finding, now: dt.datetime) -> str:

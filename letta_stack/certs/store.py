@@ -27,6 +27,7 @@ AUTHORITY = "ca.pem"  # for clients to trust
 AUTHORITY_KEY = "ca-key.pem"
 # In a directory of its own, which is all that the gateway sees.
 GATEWAY = "gateway/gateway.pem"
+CLIENTS = "clients"  # directory of the certificates that `inv certs.client` makes
 NGINX_UID = 101  # the user of both nginx images
 
 

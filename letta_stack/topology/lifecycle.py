@@ -29,7 +29,7 @@ from letta_stack.topology import (
     secret_files,
     source_tree,
 )
-from letta_stack.topology.catalogue import HEALTH_PATH, SERVER
+from letta_stack.topology.catalogue import SERVER, health_path
 from letta_stack.topology.runners.protocol import published, summarise
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def _up(project: Project, sources: Sources) -> None:
     preflight.open_api(ports, config)
     if project.topology.tls:
         preflight.certificate(project.name)
+        preflight.client_authority(project.name, config)
     disk.check(running_engine, build=False)
     if project.topology.secrets:
         project = project.with_variables(secret_files.prepare(project))
@@ -91,9 +92,7 @@ def _up(project: Project, sources: Sources) -> None:
         address = next(port for port in ports if port.service == project.topology.published)
         answer(project, address)
         server = next(state for state in project.runner.states() if state.service == SERVER)
-        environment = config["services"][SERVER]["environment"]
-        path = report.base_path(config)
-        console.result(report.success(project, address, server.container, environment, path=path))
+        console.result(report.success(project, address, server.container, config))
     else:
         console.result(report.data_services(project, exports.lines(project)))
 
@@ -103,7 +102,7 @@ def answer(project: Project, address: Published) -> None:
     try:
         context = store.context(project.name) if address.scheme == "https" else None
         http_wait.wait_for_status(
-            address.url + HEALTH_PATH, timeout=ANSWER_SECONDS, context=context
+            address.url + health_path(project.topology), timeout=ANSWER_SECONDS, context=context
         )
     except WaitTimedOut as error:
         raise report.failure(

@@ -62,22 +62,16 @@ def meaning(state: State) -> str:
     return f": {reason[0].lower()}{reason[1:]}" if reason else ""
 
 
-def base_path(config: Mapping[str, Any]) -> str:
-    """Return the path under which the gateway of a rendered model has the API, "" if that is the root."""
-    environment = config["services"].get(GATEWAY.name, {}).get("environment") or {}
-    return str(environment.get("LETTA_STACK_BASE_PATH") or "").rstrip("/")
+def gateway_settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the environment of the gateway in a rendered model; empty where there is none."""
+    return config["services"].get(GATEWAY.name, {}).get("environment") or {}
 
 
-def success(
-    project: Project,
-    address: Published,
-    container: str,
-    environment: Mapping[str, Any],
-    *,
-    path: str = "",
-) -> str:
-    """Say where the API is, how to get the password, and what to type next; ``path`` is its base path."""
-    url = address.url + path
+def success(project: Project, address: Published, container: str, config: Mapping[str, Any]) -> str:
+    """Say where the API is, how to get the password, and what to type next; ``config`` is the rendered model."""
+    environment = config["services"][SERVER]["environment"]
+    gateway = gateway_settings(config)
+    url = address.url + str(gateway.get("LETTA_STACK_BASE_PATH") or "").rstrip("/")
     read_password = f"docker exec {container} cat {contract.PASSWORD_FILE}"
     if project.topology.secrets:
         read_password = f"inv secrets.show {kinds.SERVER} {project.flags}"
@@ -87,6 +81,8 @@ def success(
         and (authority := store.directory(project.name) / store.AUTHORITY).is_file()
     ):
         trust = f" --cacert {authority}"
+    if gateway.get("LETTA_STACK_CLIENT_CA"):
+        trust += " --cert YOUR.pem"
     authorisation = f' -H "Authorization: Bearer $({read_password})"'
     if str(environment.get("LETTA_SERVER_SECURE")).lower() in contract.OFF:
         access, authorisation = "none: LETTA_SERVER_SECURE=false turns it off", ""

@@ -345,6 +345,17 @@ TABLE = (
         also=PROD,
     ),
     Wiring(
+        "certs.client",
+        "letta_stack.certs.make:client",
+        (
+            text("--name", "name", "alice", "bob"),
+            Wire("--days", "days", 90, "7", 7),
+            CERTS_PROJECT,
+        ),
+        base=("alice",),
+        also=PROD,
+    ),
+    Wiring(
         "certs.check",
         "letta_stack.certs.check:findings",
         (CERTS_PROJECT,),

@@ -253,3 +253,47 @@ def test_a_project_with_a_certificate_serves_https(
     assert store.context("p").verify_mode is ssl.CERT_REQUIRED
     (tmp_path / "p" / store.AUTHORITY).unlink()
     assert store.context("p").verify_mode is ssl.CERT_NONE
+
+
+def test_a_certificate_of_a_client_is_for_clients_only_and_its_owner_alone(tmp_path: Path) -> None:
+    made(tmp_path)
+    said: list[str] = []
+    make.client(tmp_path, "alice", days=90, now=NOW, say=said.append)
+
+    path = tmp_path / "clients/alice.pem"
+    (one,) = store.read_chain(path)
+    one.verify_directly_issued_by(store.read_chain(tmp_path / store.AUTHORITY)[0])
+    purposes = one.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(purposes) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert f"LETTA_STACK_CLIENT_CA={tmp_path / store.AUTHORITY}" in said[0]
+
+
+@pytest.mark.parametrize("name", ["", "../evil", "two words", "a_b"])
+def test_a_client_with_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    made(tmp_path)
+
+    with pytest.raises(BadValue, match="is neither a host name nor an address"):
+        make.client(tmp_path, name, days=90, now=NOW, say=print)
+    assert not (tmp_path / store.CLIENTS).exists()
+
+
+def test_a_client_needs_an_authority_that_outlives_its_certificate(tmp_path: Path) -> None:
+    with pytest.raises(BadCertificate, match=r"make one: `inv certs.make`"):
+        make.client(tmp_path, "alice", days=90, now=NOW, say=print)
+    made(tmp_path)
+    with pytest.raises(BadCertificate, match="ends before a new certificate would"):
+        make.client(tmp_path, "alice", days=3651, now=NOW, say=print)
+
+
+def test_only_an_authority_that_is_valid_can_say_who_a_client_is(tmp_path: Path) -> None:
+    made(tmp_path)
+    authority = tmp_path / store.AUTHORITY
+
+    check.check_authority("X", authority, NOW)
+    with pytest.raises(BadCertificate, match=r"X: CN=localhost in .* is no authority"):
+        check.check_authority("X", tmp_path / store.GATEWAY, NOW)
+    with pytest.raises(BadCertificate, match=r"X: the authority in .* ended 2036-10-29"):
+        check.check_authority("X", authority, NOW + dt.timedelta(days=3651))
+    with pytest.raises(BadCertificate, match="holds no PEM certificate"):
+        check.check_authority("X", tmp_path / "nothing", NOW)

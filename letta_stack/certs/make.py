@@ -6,6 +6,7 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from letta_stack.certs import issue, names, store
@@ -38,8 +39,7 @@ def make(
     authority = store.read_authority(directory)
     if authority is None:
         authority = issue.authority(f"letta-stack {directory.name}", now)
-        store.write(directory / store.AUTHORITY_KEY, authority.key_pem, mode=0o600)
-        store.write(directory / store.AUTHORITY, authority.certificate_pem, mode=0o644)
+        store.write_authority(directory, authority)
         say(f"made the authority {directory / store.AUTHORITY}; clients trust it with --cacert")
     check_outlives(authority, directory, days=days, now=now)
     path = directory / store.GATEWAY
@@ -50,6 +50,36 @@ def make(
         return True
     say(f"{path} is good until {inspect_file(path).ends:%Y-%m-%d}")
     return False
+
+
+def internal(
+    directory: Path, *, days: int, force: bool, now: dt.datetime, say: Callable[[str], None]
+) -> bool:
+    """Make what TLS between server, PostgreSQL and Redis needs; return whether a certificate changed.
+
+    Its authority is another one than the gateway's: who is trusted by clients is trusted by nothing inside.
+
+    Raises:
+        BadCertificate: the authority's files are there but unusable; they are left as they are.
+
+    """
+    inside = directory / store.INTERNAL
+    authority = store.read_authority(inside)
+    if authority is not None:
+        check_outlives(authority, inside, days=days, now=now)
+    fresh = authority or issue.authority(f"letta-stack {directory.name} internal", now)
+    changed = False
+    for file, hosts in store.INTERNAL_LEAVES.items():
+        path, wanted = directory / file, [x509.DNSName(one) for one in hosts]
+        if reason := due(path, fresh, wanted, now, force=force or authority is None):
+            pair = issue.leaf(fresh, wanted, now, days=days)
+            store.write_internal(path, pair.key_pem + pair.certificate_pem)
+            say(f"made {path}, valid {days} days ({reason})")
+            changed = True
+    if authority is None:
+        # Last: with it the project speaks TLS.
+        store.write_authority(inside, fresh)
+    return changed
 
 
 def due(

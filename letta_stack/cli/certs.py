@@ -1,4 +1,4 @@
-"""Certificates: `certs.make`, `certs.use`, `certs.client`, `certs.check`."""
+"""Certificates: `certs.make`, `certs.use`, `certs.client`, `certs.internal`, `certs.check`."""
 
 from __future__ import annotations
 
@@ -115,4 +115,37 @@ def client(_: Context, name: str, days: str = "90", project: str = "") -> None:
     )
 
 
-certs = Collection("certs", make, use, client, check)
+@task(
+    help={
+        "days": "how long the certificates are valid (default: 730)",
+        "force": "make new ones although the old ones are good",
+        "project": PROJECT_HELP,
+    },
+)
+def internal(_: Context, days: str = "730", force: bool = False, project: str = "") -> None:
+    """Let server, PostgreSQL and Redis of `prod` speak TLS with each other from the next `inv up` on."""
+    import datetime as dt
+
+    from letta_stack.base import console, flags
+    from letta_stack.certs import make as certs_make
+    from letta_stack.certs import store
+    from letta_stack.topology.project import Project
+
+    found = Project.of("prod", project=project)
+    changed = certs_make.internal(
+        store.directory(found.name),
+        days=flags.count("--days", days),
+        force=force,
+        now=dt.datetime.now(tz=dt.UTC),
+        say=console.say,
+    )
+    if changed:
+        console.say(
+            f"now `inv up {found.flags}`; where they are in use already, `inv restart {found.flags} --service letta-db` "
+            "and the same with letta-redis"
+        )
+    else:
+        console.say("nothing was due")
+
+
+certs = Collection("certs", make, use, client, internal, check)

@@ -157,10 +157,14 @@ def listening_inodes(table: str, port: int) -> set[str]:
 
 
 def certificate(project: str) -> None:
-    """Raise ``BadCertificate`` if the project's gateway has a certificate with which it cannot serve now."""
+    """Raise ``BadCertificate`` if a service of the project has a certificate with which it cannot serve now."""
     if store.has_certificate(project):
         path = store.directory(project) / store.GATEWAY
         check_usable(path, path, dt.datetime.now(tz=dt.UTC))
+    if store.has_internal(project):
+        for file in store.INTERNAL_LEAVES:
+            path = store.directory(project) / file
+            check_usable(path, path, dt.datetime.now(tz=dt.UTC), renew="inv certs.internal")
 
 
 def client_authority(project: str, config: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - only when the user says --public
 DEBUG_PORT_VARIABLE = "LETTA_STACK_DEBUG_PORT"  # set by the flag alone
 
 TLS_OVERLAY = "compose/overlays/tls.yaml"
+INTERNAL_TLS_OVERLAY = "compose/overlays/internal-tls.yaml"
 DEBUG_OVERLAY = "compose/overlays/debug.yaml"
 
 
@@ -102,6 +103,9 @@ class Project:
         if self.topology.tls and tls.has_certificate(self.name):
             variables = {**tls.variables(self.name), **variables}
             overlays.append(TLS_OVERLAY)
+        if self.topology.tls and tls.has_internal(self.name):
+            variables = {**tls.internal_variables(self.name), **variables}
+            overlays.append(INTERNAL_TLS_OVERLAY)
         if DEBUG_PORT_VARIABLE in variables:
             overlays.append(DEBUG_OVERLAY)
         return Compose(self.name, self.topology.entry, variables, tuple(overlays))

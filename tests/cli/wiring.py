@@ -356,6 +356,17 @@ TABLE = (
         also=PROD,
     ),
     Wiring(
+        "certs.internal",
+        "letta_stack.certs.make:internal",
+        (
+            Wire("--days", "days", 730, "7", 7),
+            switch("--force", "force"),
+            CERTS_PROJECT,
+        ),
+        answer=False,
+        also=PROD,
+    ),
+    Wiring(
         "certs.check",
         "letta_stack.certs.check:findings",
         (CERTS_PROJECT,),

@@ -18,6 +18,7 @@ from python_on_whales import docker
 
 from letta_stack.base import process
 from letta_stack.base.paths import ROOT, SECRETS
+from letta_stack.certs import store as certificates
 from letta_stack.engine import inspect
 from letta_stack.image import third_party
 from letta_stack.pins.file import Pins
@@ -286,6 +287,7 @@ def deployment(topology: str, request: pytest.FixtureRequest) -> Iterator[Deploy
     finally:
         inv("down", "--env", topology, "--project", project, "--volumes", "--yes")
         shutil.rmtree(SECRETS / project, ignore_errors=True)
+        shutil.rmtree(certificates.directory(project), ignore_errors=True)
         assert harness.leftovers(project) == []
 
 

@@ -15,7 +15,7 @@ ENTRYPOINT = ROOT / "rootfs/opt/letta-stack/entrypoint"
 SETTING = re.compile(r"(LETTA|CLICKHOUSE|SIGNOZ|OTEL)_[A-Z0-9_]*[A-Z0-9]")
 SETTING_OF_STACK = re.compile(r"LETTA_STACK_[A-Z_]*[A-Z]")
 # One step of the start writes them for the next.
-INTERNAL = {"LETTA_STACK_COLLECTOR", "LETTA_STACK_STARTED"}
+INTERNAL = {"LETTA_STACK_COLLECTOR", "LETTA_STACK_REDIS_CA", "LETTA_STACK_STARTED"}
 # compose/services/hot.yaml and the overlays set them; elsewhere they would be of no use.
 HOT = {"LETTA_STACK_DEBUG", "LETTA_STACK_RELOAD", "LETTA_STACK_USER"}
 # The collector's start sets them itself.

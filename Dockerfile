@@ -98,6 +98,16 @@ RUN --mount=type=secret,id=ca \
 
 FROM otelcol-${OTELCOL_SOURCE} AS otelcol
 
+# -- The debugger of `hot`: exported to this machine and mounted from there, part of no image -----------------------------
+
+FROM tools AS debugger-files
+RUN --mount=type=secret,id=ca --mount=type=cache,id=pip,target=/root/.cache/pip \
+    --mount=type=bind,source=requirements/debugger.txt,target=/debugger.txt \
+    with-ca pip install --quiet --require-hashes --no-deps --only-binary :all: --target /rootfs --requirement /debugger.txt
+
+FROM scratch AS debugger
+COPY --from=debugger-files /rootfs /
+
 # -- Node.js: for agents' shells and stdio MCP servers ------------------------------------------------------------------
 
 FROM tools AS node

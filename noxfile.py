@@ -22,6 +22,7 @@ from letta_stack.base import process  # noqa: E402 - needs the line above
 from letta_stack.base.paths import REPORTS  # noqa: E402 - needs the line above
 from letta_stack.engine import inspect  # noqa: E402 - needs the line above
 from letta_stack.pins.file import Pins  # noqa: E402 - needs the line above
+from letta_stack.release import checks  # noqa: E402 - needs the line above
 from letta_stack.topology.catalogue import TOPOLOGIES  # noqa: E402 - needs the line above
 
 nox.needs_version = ">=2026.10.20"  # the first that is known to run sessions side by side
@@ -49,6 +50,7 @@ LOCKED = {
     "test": ["pyproject.toml", "--group=test"],
     "smoke": ["pyproject.toml", "--group=smoke"],
     "image": ["--group=image"],
+    "debugger": ["--group=debugger"],
     "nox": ["--group=nox"],
 }
 
@@ -85,7 +87,7 @@ def run_docker(session: nox.Session, *command: str) -> None:
 
 
 def report(session: nox.Session) -> str:
-    """Return the option that leaves a report for `inv notes`: smoke-dev-amd64.xml."""
+    """Return the option that leaves a report for `inv notes` and `inv checks`: smoke-dev-amd64.xml."""
     name = "-".join(re.findall(r"\w+", session.name))
     return f"--junit-xml={REPORTS / f'{name}-{inspect.native_architecture()}.xml'}"
 
@@ -151,7 +153,10 @@ def pythons(session: nox.Session) -> None:
 def arm64(session: nox.Session) -> None:
     """Start the arm64 image, under emulation if need be. Arguments are added to pytest's."""
     install(session, "smoke")
-    run_docker(session, "pytest", "tests/smoke", "-m=arm64", report(session), *session.posargs)
+    try:
+        run_docker(session, "pytest", "tests/smoke", "-m=arm64", report(session), *session.posargs)
+    finally:
+        checks.write()
 
 
 @nox.session(tags=["docker"], requires=["images"])
@@ -162,7 +167,10 @@ def smoke(session: nox.Session, topology: str) -> None:
     """Run a topology and use it as a client does. Arguments are added to pytest's."""
     install(session, "smoke")
     options = ["-m=not arm64", f"--topology={topology}", report(session)]
-    run_docker(session, "pytest", "tests/smoke", *options, *session.posargs)
+    try:
+        run_docker(session, "pytest", "tests/smoke", *options, *session.posargs)
+    finally:
+        checks.write()
 
 
 @nox.session(tags=["docker"], requires=["images"])

@@ -25,6 +25,7 @@ ns = Collection(
     release.promote,
     release.tags,
     release.notes,
+    release.checks,
     topology.up,
     topology.down,
     topology.ps,

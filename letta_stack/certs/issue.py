@@ -75,10 +75,10 @@ def leaf(
     now: dt.datetime,
     *,
     days: int = LEAF_DAYS,
+    purpose: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
 ) -> Pair:
-    """Make a certificate for a server with ``names``, valid for ``days``."""
+    """Make a certificate for ``names``, valid for ``days``; ``purpose`` says whether for a server or a client."""
     key = ec.generate_private_key(ec.SECP256R1())
-    purpose = ExtendedKeyUsageOID.SERVER_AUTH
     issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
     builder = (
         _builder(_name(str(names[0].value)), issuer.certificate.subject, key, now, days)

@@ -6,6 +6,9 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
 from letta_stack.certs import issue, names, store
 from letta_stack.certs.check import Finding, check_usable, inspect_file
 from letta_stack.errors import BadCertificate, BadValue
@@ -36,14 +39,9 @@ def make(
     authority = store.read_authority(directory)
     if authority is None:
         authority = issue.authority(f"letta-stack {directory.name}", now)
-        store.write(directory / store.AUTHORITY_KEY, authority.key_pem, mode=0o600)
-        store.write(directory / store.AUTHORITY, authority.certificate_pem, mode=0o644)
+        store.write_authority(directory, authority)
         say(f"made the authority {directory / store.AUTHORITY}; clients trust it with --cacert")
-    if authority.certificate.not_valid_after_utc <= now + dt.timedelta(days=days):
-        raise BadCertificate(
-            f"the authority in {directory} ends before a new certificate would; move the directory "
-            "elsewhere and run `inv certs.make` again, then hand out the new ca.pem"
-        )
+    check_outlives(authority, directory, days=days, now=now)
     path = directory / store.GATEWAY
     if reason := due(path, authority, wanted, now, force=force):
         pair = issue.leaf(authority, wanted, now, days=days)
@@ -52,6 +50,36 @@ def make(
         return True
     say(f"{path} is good until {inspect_file(path).ends:%Y-%m-%d}")
     return False
+
+
+def internal(
+    directory: Path, *, days: int, force: bool, now: dt.datetime, say: Callable[[str], None]
+) -> bool:
+    """Make what TLS between server, PostgreSQL and Redis needs; return whether a certificate changed.
+
+    Its authority is another one than the gateway's: who is trusted by clients is trusted by nothing inside.
+
+    Raises:
+        BadCertificate: the authority's files are there but unusable; they are left as they are.
+
+    """
+    inside = directory / store.INTERNAL
+    authority = store.read_authority(inside)
+    if authority is not None:
+        check_outlives(authority, inside, days=days, now=now)
+    fresh = authority or issue.authority(f"letta-stack {directory.name} internal", now)
+    changed = False
+    for file, hosts in store.INTERNAL_LEAVES.items():
+        path, wanted = directory / file, [x509.DNSName(one) for one in hosts]
+        if reason := due(path, fresh, wanted, now, force=force or authority is None):
+            pair = issue.leaf(fresh, wanted, now, days=days)
+            store.write_internal(path, pair.key_pem + pair.certificate_pem)
+            say(f"made {path}, valid {days} days ({reason})")
+            changed = True
+    if authority is None:
+        # Last: with it the project speaks TLS.
+        store.write_authority(inside, fresh)
+    return changed
 
 
 def due(
@@ -77,6 +105,41 @@ def due(
     if found.ends - now < life * RENEW_AT:
         return f"the old one ends {found.ends:%Y-%m-%d}"
     return ""
+
+
+def client(
+    directory: Path, name: str, *, days: int, now: dt.datetime, say: Callable[[str], None]
+) -> None:
+    """Make a certificate with which a client shows the gateway who it is.
+
+    Raises:
+        BadCertificate: there is no local authority, or its files are unusable, or it ends too soon.
+        BadValue: the name is not one.
+
+    """
+    who = names.parse_one("NAME", name)
+    authority = store.read_authority(directory)
+    if authority is None:
+        raise BadCertificate(
+            f"there is no authority in {directory} to sign it; make one: `inv certs.make`"
+        )
+    check_outlives(authority, directory, days=days, now=now)
+    pair = issue.leaf(authority, [who], now, days=days, purpose=ExtendedKeyUsageOID.CLIENT_AUTH)
+    path = directory / store.CLIENTS / f"{who.value}.pem"
+    store.write(path, pair.key_pem + pair.certificate_pem, mode=0o600)
+    say(
+        f"made {path}, valid {days} days; the gateway asks for it with "
+        f"LETTA_STACK_CLIENT_CA={directory / store.AUTHORITY} in .env"
+    )
+
+
+def check_outlives(authority: issue.Pair, directory: Path, *, days: int, now: dt.datetime) -> None:
+    """Raise ``BadCertificate`` if the authority ends before a certificate of so many days would."""
+    if authority.certificate.not_valid_after_utc <= now + dt.timedelta(days=days):
+        raise BadCertificate(
+            f"the authority in {directory} ends before a new certificate would; move the directory "
+            "elsewhere and run `inv certs.make` again, then hand out the new ca.pem"
+        )
 
 
 def use(

@@ -29,11 +29,12 @@ def parse(texts: Iterable[str]) -> list[x509.GeneralName]:
     """
     found: dict[str, x509.GeneralName] = {}
     for text in (*LOCAL, *texts):
-        found.setdefault(text.lower(), _parse(text))
+        found.setdefault(text.lower(), parse_one("--name", text))
     return list(found.values())
 
 
-def _parse(text: str) -> x509.GeneralName:
+def parse_one(flag: str, text: str) -> x509.GeneralName:
+    """Return one name as a certificate holds it; ``flag`` is where it came from. Raises ``BadValue``."""
     try:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
@@ -41,7 +42,7 @@ def _parse(text: str) -> x509.GeneralName:
     labels = text.lower().removeprefix("*.").split(".")
     if len(text) > LONGEST or not all(LABEL.fullmatch(label) for label in labels):
         raise BadValue(
-            f"--name {text!r} is neither a host name nor an address; give one such as letta.example.org"
+            f"{flag} {text!r} is neither a host name nor an address; give one such as letta.example.org"
         )
     return x509.DNSName(text.lower())
 

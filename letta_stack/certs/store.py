@@ -27,6 +27,14 @@ AUTHORITY = "ca.pem"  # for clients to trust
 AUTHORITY_KEY = "ca-key.pem"
 # In a directory of its own, which is all that the gateway sees.
 GATEWAY = "gateway/gateway.pem"
+# TLS between server, PostgreSQL and Redis: an authority of its own, and a directory for each service to see.
+INTERNAL = "internal"
+INTERNAL_LEAVES = {
+    f"{INTERNAL}/database/database.pem": ("letta-db", "pgvector_db", "postgres"),
+    f"{INTERNAL}/redis/redis.pem": ("letta-redis", "redis"),
+}
+DATA_UID = 999  # the user of both images, of the hub and of Debian's packages
+CLIENTS = "clients"  # directory of the certificates that `inv certs.client` makes
 NGINX_UID = 101  # the user of both nginx images
 
 
@@ -49,6 +57,16 @@ def variables(project: str) -> dict[str, str]:
     }
 
 
+def has_internal(project: str) -> bool:
+    """Tell whether the project's server, PostgreSQL and Redis speak TLS with each other."""
+    return (directory(project) / INTERNAL / AUTHORITY).is_file()
+
+
+def internal_variables(project: str) -> dict[str, str]:
+    """Return the variable by which compose finds the certificates of the data services."""
+    return {"LETTA_STACK_INTERNAL_TLS": str(directory(project) / INTERNAL)}
+
+
 def context(project: str) -> ssl.SSLContext:
     """Return what a client on this machine checks: the local authority, or nothing.
 
@@ -63,10 +81,29 @@ def context(project: str) -> ssl.SSLContext:
     return unchecked
 
 
+def write_authority(directory: Path, pair: Pair) -> None:
+    """Write an authority, its certificate last: with it the authority is there."""
+    write(directory / AUTHORITY_KEY, pair.key_pem, mode=0o600)
+    write(directory / AUTHORITY, pair.certificate_pem, mode=0o644)
+
+
 def write_gateway(directory: Path, content: bytes) -> None:
     """Replace the gateway's key and chain; its owner is the one whom nginx runs as."""
     path = directory / GATEWAY
     write(path, content, mode=0o600, owner=NGINX_UID if os.getuid() == 0 else os.getuid())
+    path.parent.chmod(0o755)
+
+
+def write_internal(path: Path, content: bytes) -> None:
+    """Replace key and certificate of a data service.
+
+    Only root can give a file to the service's user. Else everybody may read it who gets to it, and the directory above
+    lets nobody but its owner do that; containers see the file without that directory.
+    """
+    root = os.getuid() == 0
+    path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.parent.chmod(0o700)
+    write(path, content, mode=0o600 if root else 0o644, owner=DATA_UID if root else None)
     path.parent.chmod(0o755)
 
 

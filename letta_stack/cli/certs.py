@@ -1,4 +1,4 @@
-"""Certificates of the gateway: `certs.make`, `certs.use`, `certs.check`."""
+"""Certificates: `certs.make`, `certs.use`, `certs.client`, `certs.internal`, `certs.check`."""
 
 from __future__ import annotations
 
@@ -89,4 +89,63 @@ def check(_: Context, soon: str = "21", project: str = "") -> None:
     certs_check.check_expiry(findings, now, soon=flags.count("--soon", soon))
 
 
-certs = Collection("certs", make, use, check)
+@task(
+    positional=["name"],
+    help={
+        "name": "whom it is for, a host name or a word",
+        "days": "how long the certificate is valid (default: 90)",
+        "project": PROJECT_HELP,
+    },
+)
+def client(_: Context, name: str, days: str = "90", project: str = "") -> None:
+    """Make a certificate with which a client shows the gateway who it is."""
+    import datetime as dt
+
+    from letta_stack.base import console, flags
+    from letta_stack.certs import make as certs_make
+    from letta_stack.certs import store
+    from letta_stack.topology.project import Project
+
+    certs_make.client(
+        store.directory(Project.of("prod", project=project).name),
+        name,
+        days=flags.count("--days", days),
+        now=dt.datetime.now(tz=dt.UTC),
+        say=console.say,
+    )
+
+
+@task(
+    help={
+        "days": "how long the certificates are valid (default: 730)",
+        "force": "make new ones although the old ones are good",
+        "project": PROJECT_HELP,
+    },
+)
+def internal(_: Context, days: str = "730", force: bool = False, project: str = "") -> None:
+    """Let server, PostgreSQL and Redis of `prod` speak TLS with each other from the next `inv up` on."""
+    import datetime as dt
+
+    from letta_stack.base import console, flags
+    from letta_stack.certs import make as certs_make
+    from letta_stack.certs import store
+    from letta_stack.topology.project import Project
+
+    found = Project.of("prod", project=project)
+    changed = certs_make.internal(
+        store.directory(found.name),
+        days=flags.count("--days", days),
+        force=force,
+        now=dt.datetime.now(tz=dt.UTC),
+        say=console.say,
+    )
+    if changed:
+        console.say(
+            f"now `inv up {found.flags}`; where they are in use already, `inv restart {found.flags} --service letta-db` "
+            "and the same with letta-redis"
+        )
+    else:
+        console.say("nothing was due")
+
+
+certs = Collection("certs", make, use, client, internal, check)

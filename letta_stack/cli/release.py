@@ -1,4 +1,4 @@
-"""What is published: `promote`, `tags`, `notes`."""
+"""What is published: `promote`, `tags`, `notes`; and `checks`, what was tested."""
 
 from __future__ import annotations
 
@@ -140,3 +140,17 @@ def notes(_: Context, image: str, reports: str = "") -> None:
     from letta_stack.release import notes as release_notes
 
     console.result(release_notes.write(image, reports))
+
+
+@task(
+    help={
+        "reports": "directory with the reports of nox's smoke sessions (default: reports)",
+        "json": "an object for each check, for programs (default: a Markdown table)",
+    }
+)
+def checks(_: Context, reports: str = "", json: bool = False) -> None:
+    """Show the matrix of topologies and checks, with its seconds."""
+    from letta_stack.base import console
+    from letta_stack.release import checks as release_checks
+
+    console.result(release_checks.show(reports, as_json=json))

@@ -30,6 +30,7 @@ from letta_stack.cli.task import (
         "otelcol": OTELCOL,
         "letta_source": LETTA_SOURCE,
         "ca": CA,
+        "debug_port": "port of this machine for a debugger (hot; debugpy's usual one is 5678)",
         "replicas": "how many servers (prod; default: 1)",
         "public": "let other machines reach the API (default: only this one)",
     }
@@ -45,6 +46,7 @@ def up(
     otelcol: str = "auto",
     letta_source: str = "",
     ca: str = "",
+    debug_port: str = "",
     replicas: str = "",
     public: bool = False,
 ) -> None:
@@ -58,7 +60,7 @@ def up(
     )
     ports = {"port": port, "pg_port": pg_port, "redis_port": redis_port}
     wanted = Project.of(env, project=project, replicas=replicas, public=public, **ports)
-    lifecycle.up(*source_tree.mount(wanted, sources))
+    lifecycle.up(*source_tree.mount(wanted, sources, debug_port=debug_port))
 
 
 @task(

@@ -13,9 +13,11 @@ if not _START_CODE.is_dir():
     raise BadPins(f"{ROOT} is not a checkout of letta-stack; change into one")
 sys.path.append(str(_START_CODE))  # its last place: nothing else may be shadowed
 
-from entrypoint import environment, errors, paths, plan, telemetry  # noqa: E402 - needs the line above
+from entrypoint import debugger, environment, errors, paths, plan, telemetry  # noqa: E402 - needs the line above
 
 API_PORT = plan.API_PORT  # inside the container
+DEBUG_PORT = debugger.PORT  # inside the container
+DEBUGGER = str(paths.DEBUGGER)  # where it is mounted
 VOLUME = str(paths.VOLUME)
 SECRETS = str(paths.SECRETS)
 PASSWORD_FILE = str(paths.SERVER_PASSWORD)

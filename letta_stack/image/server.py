@@ -32,6 +32,7 @@ CONTEXT = (
     "images/bin",
     "otel",
     "pins.env",
+    "requirements/debugger.txt",
     "requirements/image.txt",
     "rootfs",
 )

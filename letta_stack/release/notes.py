@@ -1,54 +1,25 @@
-"""A release's notes: which image it is, and what the smoke tests said. They come from the reports of nox's sessions.
-
-A report is pytest's own JUnit XML; ``tests/smoke/conftest.py`` adds the ``Facts``, so that a file says what it is about.
-"""
+"""A release's notes: which image it is, and what the smoke tests said. They come from the reports of nox's sessions."""
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from letta_stack.base.paths import REPORTS
 from letta_stack.errors import BadReference, BadReports, SmokeTestsFailed
 from letta_stack.registry import oci, reference
+from letta_stack.release.reports import AGAIN, Facts, read_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from letta_stack.release.reports import Report
 
 TABLE = (
     "| topology | platform | engine | passed | failed | skipped | time |",
     "|---|---|---|--:|--:|--:|--:|",
 )
-AGAIN = "delete it and run its nox session again"
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What was tested on what, in a report's properties."""
-
-    topology: str
-    platform: str
-    engine: str
-    letta: str
-
-
-@dataclass(frozen=True)
-class Report:
-    """What one session says. The facts are empty if not even the first test was set up."""
-
-    path: Path
-    facts: Facts
-    tests: int
-    failed: int
-    skipped: int
-    seconds: float
-
-    @property
-    def passed(self) -> int:
-        """Count what neither failed nor was left out."""
-        return self.tests - self.failed - self.skipped
 
 
 def write(image: str, directory: str) -> str:
@@ -69,11 +40,7 @@ def check_reference(image: str) -> str:
 
 def collect(directory: Path) -> list[Report]:
     """Return the reports that a release may be announced with: all there are, or none."""
-    reports = [read(path) for path in sorted(directory.glob("*.xml"))]
-    if not reports:
-        raise BadReports(
-            f"no report of a smoke test in {directory}; run `nox -t docker` first, or name another directory with --reports"
-        )
+    reports = read_all(directory)
     for report in reports:
         check(report)
     versions = sorted({report.facts.letta for report in reports})
@@ -82,33 +49,6 @@ def collect(directory: Path) -> list[Report]:
             f"the reports in {directory} are about Letta {' and '.join(versions)}; delete the old ones"
         )
     return reports
-
-
-def read(path: Path) -> Report:
-    """Read one JUnit XML file."""
-    try:
-        root = ET.parse(path).getroot()  # noqa: S314 - what our own sessions wrote
-        return parse(root, path)
-    except KeyError as error:
-        raise BadReports(f"the report {path} has no {error}; {AGAIN}") from error
-    except (OSError, ET.ParseError, ValueError) as error:
-        raise BadReports(f"cannot read the report {path} ({error}); {AGAIN}") from error
-
-
-def parse(root: ET.Element, path: Path) -> Report:
-    """Take what the notes need out of pytest's one test suite."""
-    suite = root.find("testsuite")
-    if suite is None:
-        raise KeyError("testsuite")
-    said = {one.get("name"): one.get("value", "") for one in suite.iterfind("properties/property")}
-    return Report(
-        path=path,
-        facts=Facts(**{field.name: said.get(field.name, "") for field in fields(Facts)}),
-        tests=int(suite.attrib["tests"]),
-        failed=int(suite.attrib["failures"]) + int(suite.attrib["errors"]),
-        skipped=int(suite.attrib["skipped"]),
-        seconds=float(suite.attrib["time"]),
-    )
 
 
 def check(report: Report) -> None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 SERVER = "letta-server"
 HEALTH_PATH = "/v1/health/"
+# The gateway's, for load balancers: neither a base path nor a list of clients concerns it.
+GATEWAY_HEALTH_PATH = "/health"
 # The gateway leaves a replica that refused a connection, as one does that is starting, out for two seconds; were the others
 # gone in that time, there would be nobody.
 GATEWAY_RETRY_SECONDS = 4.0
@@ -81,6 +83,11 @@ TOPOLOGIES = catalogue(
         ),
     ]
 )
+
+
+def health_path(topology: Topology) -> str:
+    """Return the path at which the published service of a topology says whether the server answers."""
+    return GATEWAY_HEALTH_PATH if topology.published == GATEWAY.name else HEALTH_PATH
 
 
 def find(name: str) -> Topology:

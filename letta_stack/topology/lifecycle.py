@@ -28,8 +28,9 @@ from letta_stack.topology import (
     preflight,
     report,
     secret_files,
+    source_tree,
 )
-from letta_stack.topology.catalogue import HEALTH_PATH, SERVER
+from letta_stack.topology.catalogue import SERVER, health_path
 from letta_stack.topology.runners.protocol import published, summarise
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def _up(project: Project, sources: Sources) -> None:
     preflight.open_api(ports, config)
     if project.topology.tls:
         preflight.certificate(project.name)
+        preflight.client_authority(project.name, config)
     disk.check(running_engine, build=False)
     if project.topology.secrets:
         project = project.with_variables(secret_files.prepare(project))
@@ -84,7 +86,7 @@ def _up(project: Project, sources: Sources) -> None:
 
     image = config["services"][SERVER]["image"] if project.topology.has_server else ""
     variables = sources.prepare(project.topology.images, running_engine, server=image)
-    project = project.with_variables(variables)
+    project = source_tree.with_debugger(project.with_variables(variables), sources)
     if image:
         preflight.architecture(image, running_engine)
 
@@ -93,8 +95,7 @@ def _up(project: Project, sources: Sources) -> None:
         address = next(port for port in ports if port.service == project.topology.published)
         answer(project, address)
         server = next(state for state in project.runner.states() if state.service == SERVER)
-        environment = config["services"][SERVER]["environment"]
-        console.result(report.success(project, address, server.container, environment))
+        console.result(report.success(project, address, server.container, config))
     else:
         console.result(report.data_services(project, exports.lines(project)))
 
@@ -104,7 +105,9 @@ def answer(project: Project, address: Published) -> None:
     try:
         context = store.context(project.name) if address.scheme == "https" else None
         http_wait.wait_for_status(
-            address.url + HEALTH_PATH, timeout=FIRST_ANSWER_SECONDS, context=context
+            address.url + health_path(project.topology),
+            timeout=FIRST_ANSWER_SECONDS,
+            context=context,
         )
     except WaitTimedOut as error:
         raise report.failure(

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from letta_stack.base import process
 from letta_stack.certs import store
-from letta_stack.certs.check import check_usable
-from letta_stack.errors import BadValue, PortBusy, WrongArchitecture
+from letta_stack.certs.check import check_authority, check_usable
+from letta_stack.errors import BadCertificate, BadValue, PortBusy, WrongArchitecture
 from letta_stack.image.contract import OFF
-from letta_stack.topology.catalogue import SERVER
+from letta_stack.topology.catalogue import GATEWAY, SERVER
 from letta_stack.topology.runners.compose import PROJECT_LABEL
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from letta_stack.topology.runners.protocol import Published
 
 HOST_NAME = "host.docker.internal"  # what compose/services/server.yaml calls this machine
+CLIENT_CA = "LETTA_STACK_CLIENT_CA"
+CLIENT_CA_FILE = "/etc/letta-stack/client-ca.pem"  # in the gateway
 LISTEN = "0A"  # the kernel's name for the state in /proc/net/tcp
 
 
@@ -155,10 +157,29 @@ def listening_inodes(table: str, port: int) -> set[str]:
 
 
 def certificate(project: str) -> None:
-    """Raise ``BadCertificate`` if the project's gateway has a certificate with which it cannot serve now."""
+    """Raise ``BadCertificate`` if a service of the project has a certificate with which it cannot serve now."""
     if store.has_certificate(project):
         path = store.directory(project) / store.GATEWAY
         check_usable(path, path, dt.datetime.now(tz=dt.UTC))
+    if store.has_internal(project):
+        for file in store.INTERNAL_LEAVES:
+            path = store.directory(project) / file
+            check_usable(path, path, dt.datetime.now(tz=dt.UTC), renew="inv certs.internal")
+
+
+def client_authority(project: str, config: Mapping[str, Any]) -> None:
+    """Raise ``BadCertificate`` if clients are asked for certificates that nobody could check."""
+    gateway = config["services"].get(GATEWAY.name, {})
+    if not (gateway.get("environment") or {}).get(CLIENT_CA):
+        return
+    if not store.has_certificate(project):
+        raise BadCertificate(
+            f"{CLIENT_CA} asks clients for certificates, which needs HTTPS; make a certificate first: `inv certs.make`"
+        )
+    (source,) = (
+        one["source"] for one in gateway.get("volumes", []) if one["target"] == CLIENT_CA_FILE
+    )
+    check_authority(CLIENT_CA, Path(source), dt.datetime.now(tz=dt.UTC))
 
 
 def architecture(image: str, engine: Engine) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from letta_stack.certs import store as tls
 from letta_stack.errors import BadValue
-from letta_stack.topology.catalogue import PORT_VARIABLE, find
+from letta_stack.topology.catalogue import PORT_VARIABLE, SERVER, find
 from letta_stack.topology.model import PortFlag
 from letta_stack.topology.runners.compose import Compose
 from letta_stack.topology.runners.protocol import HIGHEST_PORT
@@ -22,8 +22,11 @@ REPLICAS_VARIABLE = "LETTA_STACK_REPLICAS"
 MOST_REPLICAS = 100
 BIND_VARIABLE = "LETTA_STACK_BIND"
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - only when the user says --public
+DEBUG_PORT_VARIABLE = "LETTA_STACK_DEBUG_PORT"  # set by the flag alone
 
 TLS_OVERLAY = "compose/overlays/tls.yaml"
+INTERNAL_TLS_OVERLAY = "compose/overlays/internal-tls.yaml"
+DEBUG_OVERLAY = "compose/overlays/debug.yaml"
 
 
 @dataclass(frozen=True)
@@ -90,15 +93,22 @@ class Project:
     @property
     def port_flags(self) -> dict[str, str]:
         """The flag that takes another port for a service, by the service."""
-        return {one.service: one.flag for one in port_flags(self.topology)}
+        debugger = {SERVER: "--debug-port"} if DEBUG_PORT_VARIABLE in self.variables else {}
+        return {one.service: one.flag for one in port_flags(self.topology)} | debugger
 
     @property
     def runner(self) -> Runner:
         """What starts and stops its containers."""
-        if not (self.topology.tls and tls.has_certificate(self.name)):
-            return Compose(self.name, self.topology.entry, self.variables)
-        variables = {**tls.variables(self.name), **self.variables}
-        return Compose(self.name, self.topology.entry, variables, (TLS_OVERLAY,))
+        variables, overlays = dict(self.variables), []
+        if self.topology.tls and tls.has_certificate(self.name):
+            variables = {**tls.variables(self.name), **variables}
+            overlays.append(TLS_OVERLAY)
+        if self.topology.tls and tls.has_internal(self.name):
+            variables = {**tls.internal_variables(self.name), **variables}
+            overlays.append(INTERNAL_TLS_OVERLAY)
+        if DEBUG_PORT_VARIABLE in variables:
+            overlays.append(DEBUG_OVERLAY)
+        return Compose(self.name, self.topology.entry, variables, tuple(overlays))
 
 
 def port_flags(topology: Topology) -> tuple[PortFlag, ...]:

@@ -9,7 +9,8 @@ from letta_stack.certs import store
 from letta_stack.errors import ServiceFailed
 from letta_stack.image import contract
 from letta_stack.secrets import kinds
-from letta_stack.topology.catalogue import SERVER
+from letta_stack.topology.catalogue import GATEWAY, SERVER
+from letta_stack.topology.project import DEBUG_PORT_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,10 +62,16 @@ def meaning(state: State) -> str:
     return f": {reason[0].lower()}{reason[1:]}" if reason else ""
 
 
-def success(
-    project: Project, address: Published, container: str, environment: Mapping[str, Any]
-) -> str:
-    """Say where the API is, how to get the password, and what to type next."""
+def gateway_settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the environment of the gateway in a rendered model; empty where there is none."""
+    return config["services"].get(GATEWAY.name, {}).get("environment") or {}
+
+
+def success(project: Project, address: Published, container: str, config: Mapping[str, Any]) -> str:
+    """Say where the API is, how to get the password, and what to type next; ``config`` is the rendered model."""
+    environment = config["services"][SERVER]["environment"]
+    gateway = gateway_settings(config)
+    url = address.url + str(gateway.get("LETTA_STACK_BASE_PATH") or "").rstrip("/")
     read_password = f"docker exec {container} cat {contract.PASSWORD_FILE}"
     if project.topology.secrets:
         read_password = f"inv secrets.show {kinds.SERVER} {project.flags}"
@@ -74,6 +81,8 @@ def success(
         and (authority := store.directory(project.name) / store.AUTHORITY).is_file()
     ):
         trust = f" --cacert {authority}"
+    if gateway.get("LETTA_STACK_CLIENT_CA"):
+        trust += " --cert YOUR.pem"
     authorisation = f' -H "Authorization: Bearer $({read_password})"'
     if str(environment.get("LETTA_SERVER_SECURE")).lower() in contract.OFF:
         access, authorisation = "none: LETTA_SERVER_SECURE=false turns it off", ""
@@ -84,13 +93,20 @@ def success(
         access = read_password
     return "\n".join(
         [
-            f"the API is at {address.url}",
+            f"the API is at {url}",
             f"  password: {access}",
-            f"  try:      curl{trust}{authorisation} {address.url}/v1/agents/",
+            f"  try:      curl{trust}{authorisation} {url}/v1/agents/",
+            *debugger_lines(project),
             f"  logs:     inv logs {project.flags}",
             f"  stop:     inv down {project.flags}   (keeps the data)",
         ]
     )
+
+
+def debugger_lines(project: Project) -> list[str]:
+    """Say where a debugger attaches, nothing if none can."""
+    port = project.variables.get(DEBUG_PORT_VARIABLE)
+    return [f"  debugger: attach to localhost:{port}, see docs/topologies/hot.md"] if port else []
 
 
 def data_services(project: Project, exports: str) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from letta_stack.base import console, lock, process
 from letta_stack.base.wait import wait_until
+from letta_stack.certs import store as certificates
 from letta_stack.errors import NotRotated, WaitTimedOut
 from letta_stack.secrets import kinds, scram
 from letta_stack.secrets.store import NEW, OLD
@@ -171,7 +172,9 @@ def _withdraw_database(one: Rotation, uri: str) -> None:
 
 def _redis(one: Rotation, change: str) -> None:
     """Change the passwords of a running Redis; each line of standard input is a command."""
-    command = ["docker", "exec", "--interactive", one.container(REDIS.name), "redis-cli"]
+    # Over loopback, under a name for which it has no certificate.
+    tls = ["--tls", "--insecure"] if certificates.has_internal(one.project.name) else []
+    command = ["docker", "exec", "--interactive", one.container(REDIS.name), "redis-cli", *tls]
     login = f"AUTH {one.store.read(one.name)}"
     answers = process.capture(command, stdin=f"{login}\nACL SETUSER default {change}\n").split()
     if answers != ["OK", "OK"]:

@@ -203,6 +203,21 @@ TABLE = (
         fixed={"stdout": "the notes\n"},
     ),
     Wiring(
+        "checks",
+        "letta_stack.release.checks:show",
+        (text("--reports", "directory", "", "elsewhere"),),
+        answer="the table",
+        fixed={"stdout": "the table\n", "as_json": False},
+    ),
+    Wiring(
+        "checks",
+        "letta_stack.release.checks:show",
+        (),
+        base=("--json",),
+        answer="[]",
+        fixed={"stdout": "[]\n", "as_json": True},
+    ),
+    Wiring(
         "version",
         "letta_stack.image.server:show_version",
         (
@@ -230,6 +245,14 @@ TABLE = (
             Wire("--redis-port", "project.variables.LETTA_STACK_REDIS_PORT", None, "6380", "6380"),
         ),
         base=("--env", "services"),
+    ),
+    Wiring(
+        "up",
+        "letta_stack.topology.source_tree:mount",
+        (text("--debug-port", "debug_port", "", "5678"),),
+        base=("--env", "hot"),
+        answer=(None, None),
+        also={f"{LIFECYCLE}up": None},
     ),
     Wiring(
         "env",
@@ -315,6 +338,26 @@ TABLE = (
             text("--key", "key", "", "b-key"),
             CERTS_PROJECT,
         ),
+    ),
+    Wiring(
+        "certs.client",
+        "letta_stack.certs.make:client",
+        (
+            text("--name", "name", "alice", "bob"),
+            Wire("--days", "days", 90, "7", 7),
+            CERTS_PROJECT,
+        ),
+        base=("alice",),
+    ),
+    Wiring(
+        "certs.internal",
+        "letta_stack.certs.make:internal",
+        (
+            Wire("--days", "days", 730, "7", 7),
+            switch("--force", "force"),
+            CERTS_PROJECT,
+        ),
+        answer=False,
     ),
     Wiring(
         "certs.check",

@@ -120,14 +120,20 @@ def gateway(
 
 @contextlib.contextmanager
 def secure_gateway(
-    name: str, image: str, network: str, certificates: Path
+    name: str, image: str, network: str, certificates: Path, *, clients: Path | None = None
 ) -> Iterator[tuple[Gateway, int]]:
-    """Run a gateway with the certificate of a project's directory; yield it and the port that speaks TLS."""
+    """Run a gateway with the certificate of a project's directory; yield it and the port that speaks TLS.
+
+    ``clients`` is the authority of the clients' certificates, None if none are asked for.
+    """
     shown = certificates / store.GATEWAY
     settings = options()
     settings["user"] = str(shown.stat().st_uid)
     settings["volumes"] = [*settings["volumes"], (shown.parent, "/etc/letta-stack/tls", "ro")]
     environment = {"LETTA_STACK_TLS": "true", "LETTA_STACK_HTTPS_PORT": "8443"}
+    if clients is not None:
+        settings["volumes"].append((clients, "/etc/letta-stack/client-ca.pem", "ro"))
+        environment["LETTA_STACK_CLIENT_CA"] = str(clients)
     with harness.running(
         f"{name}-{secrets.token_hex(2)}",
         image=image,

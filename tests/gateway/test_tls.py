@@ -153,3 +153,12 @@ def test_a_certificate_that_nobody_can_read_is_refused_at_the_start(gateway: Gat
 
     assert code == 71
     assert "LETTA_STACK_TLS=true needs /etc/letta-stack/tls/gateway.pem" in said
+
+
+def test_an_authority_of_clients_that_nobody_can_read_is_refused_at_the_start(
+    secure: tuple[Gateway, int],
+) -> None:
+    code, said = driver.start_again(secure[0], {"LETTA_STACK_CLIENT_CA": "ca.pem"})
+
+    assert code == 71
+    assert "LETTA_STACK_CLIENT_CA must be a PEM file that user" in said

@@ -18,10 +18,11 @@ from python_on_whales import docker
 
 from letta_stack.base import process
 from letta_stack.base.paths import ROOT, SECRETS
+from letta_stack.certs import store as certificates
 from letta_stack.engine import inspect
 from letta_stack.image import third_party
 from letta_stack.pins.file import Pins
-from letta_stack.release import notes
+from letta_stack.release import reports
 from letta_stack.secrets import kinds
 from letta_stack.secrets.store import Store
 from letta_stack.topology.catalogue import SERVER, TOPOLOGIES
@@ -141,7 +142,7 @@ def self_describing_report(
 ) -> None:
     """Let a report say what was tested on what: `inv notes` makes a table of many."""
     items = [item for item in request.session.items if _is_smoke(item)]
-    facts = notes.Facts(
+    facts = reports.Facts(
         topology=_listed(map(_subject, items)),
         platform=_listed(map(_platform, items)),
         engine=inspect.require().version,
@@ -251,6 +252,7 @@ def deployment(topology: str, request: pytest.FixtureRequest) -> Iterator[Deploy
     options = []
     if TOPOLOGIES[topology].mounts_source:
         options = ["--letta-source", str(request.getfixturevalue("hot_source"))]
+        options += ["--debug-port", harness.free_port()]
     # Compose takes a network with these labels for its own. It must be there before the stack is: the server
     # looks for the models of its providers only once, when it starts.
     short_name = provider_network(topology)
@@ -285,6 +287,7 @@ def deployment(topology: str, request: pytest.FixtureRequest) -> Iterator[Deploy
     finally:
         inv("down", "--env", topology, "--project", project, "--volumes", "--yes")
         shutil.rmtree(SECRETS / project, ignore_errors=True)
+        shutil.rmtree(certificates.directory(project), ignore_errors=True)
         assert harness.leftovers(project) == []
 
 

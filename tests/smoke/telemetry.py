@@ -17,7 +17,10 @@ from letta_stack.base.wait import wait_until
 from tests.smoke import harness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    Mount = tuple[Path, str, str]
 
 CLICKHOUSE = "clickhouse"
 PASSWORD = "it's $a/secret%"
@@ -126,7 +129,9 @@ class Collector:
 
 
 @contextlib.contextmanager
-def collector(name: str, network: str, settings: Mapping[str, str]) -> Iterator[Collector]:
+def collector(
+    name: str, network: str, settings: Mapping[str, str], *, mounts: Sequence[Mount] = ()
+) -> Iterator[Collector]:
     """Run the image as a collector."""
     volume = f"{harness.RUN}-{name}"
     try:
@@ -137,7 +142,7 @@ def collector(name: str, network: str, settings: Mapping[str, str]) -> Iterator[
             read_only=True,
             cap_drop=["ALL"],
             tmpfs=["/tmp", "/var/lib/letta:uid=10002"],
-            volumes=[(volume, "/var/lib/letta/otel")],
+            volumes=[(volume, "/var/lib/letta/otel"), *mounts],
             envs=dict(settings),
             networks=[network],
             network_aliases=["collector"],
@@ -164,6 +169,26 @@ def receiver(name: str, network: str, key: str) -> Iterator[str]:
         publish=[("127.0.0.1:", RECEIVER_PORT)],
     ) as container:
         yield harness.published_url(container, RECEIVER_PORT)
+
+
+@contextlib.contextmanager
+def tls_receiver(name: str, network: str, certificate: Path) -> Iterator[Callable[[], str]]:
+    """Run a real collector that takes OTLP by TLS; yield what returns all that it got."""
+    with harness.running(
+        name,
+        command=["--config=/receiver.yaml"],
+        entrypoint="/usr/local/bin/otelcol-contrib",
+        user=COLLECTOR_USER,
+        healthcheck=False,
+        volumes=[
+            (ROOT / "tests/smoke/stub/otlp_tls.yaml", "/receiver.yaml", "ro"),
+            (certificate, "/tls.pem", "ro"),
+        ],
+        networks=[network],
+        network_aliases=[name],
+    ) as container:
+        show = ["sh", "-c", "cat /tmp/received.json 2>/dev/null || true"]
+        yield lambda: str(docker.container.execute(container, show))
 
 
 def attributes(values: Mapping[str, str]) -> list[dict[str, Any]]:

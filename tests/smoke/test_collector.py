@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import secrets
@@ -12,12 +13,14 @@ import pytest
 import requests
 from python_on_whales import docker
 
+from letta_stack.certs import issue, names
 from letta_stack.engine import inspect
 from letta_stack.image.sources import Sources
 from tests.smoke import harness, telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 PIN = "CLICKHOUSE_IMAGE"
 WAITS = "ClickHouse cannot be used yet"
@@ -181,6 +184,41 @@ def test_no_planted_secret_reaches_a_backend_unless_it_is_asked_for(
     assert len(found) == (0 if content == "remove" else len(planted_secrets))
     # The statement says what happened in the place of what was said.
     assert "provider said {answer}" in arrived
+
+
+def test_a_backend_by_tls_is_trusted_only_with_a_certificate_of_the_authority(
+    network: str, tmp_path: Path
+) -> None:
+    now = dt.datetime.now(tz=dt.UTC)
+    authority, stranger = issue.authority("backend", now), issue.authority("stranger", now)
+    leaf = issue.leaf(authority, names.parse(["tls-backend"]), now)
+    files = {
+        "leaf.pem": leaf.key_pem + leaf.certificate_pem,
+        "authority.pem": authority.certificate_pem,
+        "stranger.pem": stranger.certificate_pem,
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    settings = {"SIGNOZ_ENDPOINT": "tls-backend:4317", "LETTA_STACK_OTLP_CA": "/ca.pem"}
+
+    with telemetry.tls_receiver("tls-backend", network, tmp_path / "leaf.pem") as received:
+        mounts = [(tmp_path / "stranger.pem", "/ca.pem", "ro")]
+        with telemetry.collector("distrusts", network, settings, mounts=mounts) as collector:
+            collector.send_spans("unsent", 1)
+            harness.expect(
+                lambda: "certificate signed by unknown authority" in collector.logs(),
+                timeout=telemetry.SECONDS,
+                what="the wrong authority is not noticed",
+            )
+        assert received() == ""
+
+        mounts = [(tmp_path / "authority.pem", "/ca.pem", "ro")]
+        with telemetry.collector("trusts", network, settings, mounts=mounts) as collector:
+            collector.send_spans("sent", 1)
+            harness.expect(
+                lambda: "sent 0" in received(), timeout=telemetry.SECONDS, what="nothing arrives"
+            )
+        assert "unsent" not in received()
 
 
 def test_a_collector_alone_is_healthy_and_not_root(network: str) -> None:

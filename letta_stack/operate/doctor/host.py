@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from letta_stack.base import http_wait, process
+from letta_stack.certs import store
 from letta_stack.engine import disk, inspect
 from letta_stack.errors import LettaStackError
 from letta_stack.operate import table
@@ -15,7 +16,8 @@ from letta_stack.operate.doctor.model import Finding, fail, ok, skip, warn
 from letta_stack.pins import check as pins_check
 from letta_stack.secrets.store import Store
 from letta_stack.topology import dotenv
-from letta_stack.topology.catalogue import HEALTH_PATH
+from letta_stack.topology.catalogue import health_path
+from letta_stack.topology.runners.protocol import TLS_PORT
 
 if TYPE_CHECKING:
     from letta_stack.operate.doctor.model import Subject
@@ -80,12 +82,18 @@ def port(subject: Subject) -> Finding:
     """Ask the API on its published port."""
     container = subject.running(subject.project.topology.published)
     # Of the engine, not of the files: this stack may have been started with --port.
-    lines = process.probe(["docker", "port", container]).stdout.split() if container else []
+    lines = process.probe(["docker", "port", container]).stdout.splitlines() if container else []
     if not lines:
         return skip("API", "not published")
-    url = "http://" + lines[-1].replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104 - read
+    # Where the gateway speaks TLS, plain HTTP is there as well, and only says where HTTPS is.
+    secure = next((line for line in lines if line.startswith(f"{TLS_PORT}/")), "")
+    address = (secure or lines[-1]).rpartition(" ")[2]
+    address = address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104 - read
+    url = f"{'https' if secure else 'http'}://{address}"
+    parts = http_wait.split(url + health_path(subject.project.topology))
+    context = store.context(subject.project.name) if secure else None
     try:
-        status = http_wait.ask(http_wait.split(url + HEALTH_PATH), timeout=HEALTH_SECONDS)
+        status = http_wait.ask(parts, timeout=HEALTH_SECONDS, context=context)
     except OSError as error:
         return fail("API", f"{url}: {error}", "see the check of the services")
     seen = f"{url} answers with {status}"

@@ -253,3 +253,109 @@ def test_a_project_with_a_certificate_serves_https(
     assert store.context("p").verify_mode is ssl.CERT_REQUIRED
     (tmp_path / "p" / store.AUTHORITY).unlink()
     assert store.context("p").verify_mode is ssl.CERT_NONE
+
+
+def test_a_certificate_of_a_client_is_for_clients_only_and_its_owner_alone(tmp_path: Path) -> None:
+    made(tmp_path)
+    said: list[str] = []
+    make.client(tmp_path, "alice", days=90, now=NOW, say=said.append)
+
+    path = tmp_path / "clients/alice.pem"
+    (one,) = store.read_chain(path)
+    one.verify_directly_issued_by(store.read_chain(tmp_path / store.AUTHORITY)[0])
+    purposes = one.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(purposes) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert f"LETTA_STACK_CLIENT_CA={tmp_path / store.AUTHORITY}" in said[0]
+
+
+@pytest.mark.parametrize("name", ["", "../evil", "two words", "a_b"])
+def test_a_client_with_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    made(tmp_path)
+
+    with pytest.raises(BadValue, match="is neither a host name nor an address"):
+        make.client(tmp_path, name, days=90, now=NOW, say=print)
+    assert not (tmp_path / store.CLIENTS).exists()
+
+
+def test_a_client_needs_an_authority_that_outlives_its_certificate(tmp_path: Path) -> None:
+    with pytest.raises(BadCertificate, match=r"make one: `inv certs.make`"):
+        make.client(tmp_path, "alice", days=90, now=NOW, say=print)
+    made(tmp_path)
+    with pytest.raises(BadCertificate, match="ends before a new certificate would"):
+        make.client(tmp_path, "alice", days=3651, now=NOW, say=print)
+
+
+def test_only_an_authority_that_is_valid_can_say_who_a_client_is(tmp_path: Path) -> None:
+    made(tmp_path)
+    authority = tmp_path / store.AUTHORITY
+
+    check.check_authority("X", authority, NOW)
+    with pytest.raises(BadCertificate, match=r"X: CN=localhost in .* is no authority"):
+        check.check_authority("X", tmp_path / store.GATEWAY, NOW)
+    with pytest.raises(BadCertificate, match=r"X: the authority in .* ended 2036-10-29"):
+        check.check_authority("X", authority, NOW + dt.timedelta(days=3651))
+    with pytest.raises(BadCertificate, match="holds no PEM certificate"):
+        check.check_authority("X", tmp_path / "nothing", NOW)
+
+
+def internal(directory: Path, *, now: dt.datetime = NOW, force: bool = False) -> bool:
+    return make.internal(directory, days=730, force=force, now=now, say=print)
+
+
+def test_the_data_services_get_certificates_of_an_authority_of_their_own(tmp_path: Path) -> None:
+    made(tmp_path)
+    assert internal(tmp_path)
+    assert not internal(tmp_path)
+
+    (gateway,) = store.read_chain(tmp_path / store.AUTHORITY)
+    (authority,) = store.read_chain(tmp_path / "internal/ca.pem")
+    (database,) = store.read_chain(tmp_path / "internal/database/database.pem")
+    (redis,) = store.read_chain(tmp_path / "internal/redis/redis.pem")
+    assert authority.public_key() != gateway.public_key()
+    for one in (database, redis):
+        one.verify_directly_issued_by(authority)
+    assert names.show(names.of(database)) == "letta-db, pgvector_db, postgres"
+    assert names.show(names.of(redis)) == "letta-redis, redis"
+
+
+@pytest.mark.parametrize(("uid", "mode", "owner"), [(0, 0o600, 999), (1000, 0o644, None)])
+def test_a_key_inside_is_read_by_its_service_and_reached_by_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int, mode: int, owner: int | None
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr("os.getuid", lambda: uid)
+    monkeypatch.setattr("os.fchown", lambda _file, owner, _group: given.append(owner))
+    internal(tmp_path)
+
+    for file in store.INTERNAL_LEAVES:
+        assert stat.S_IMODE((tmp_path / file).stat().st_mode) == mode
+        assert stat.S_IMODE((tmp_path / file).parent.stat().st_mode) == 0o755
+    assert stat.S_IMODE((tmp_path / "internal").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "internal/ca-key.pem").stat().st_mode) == 0o600
+    assert given == ([owner] * 2 if owner else [])
+
+
+def test_a_command_that_was_killed_before_the_end_begins_anew(tmp_path: Path) -> None:
+    internal(tmp_path)
+    for name in (store.AUTHORITY, store.AUTHORITY_KEY):
+        (tmp_path / "internal" / name).unlink()
+
+    assert internal(tmp_path)
+    (authority,) = store.read_chain(tmp_path / "internal/ca.pem")
+    for file in store.INTERNAL_LEAVES:
+        store.read_chain(tmp_path / file)[0].verify_directly_issued_by(authority)
+
+
+def test_certificates_inside_are_renewed_and_shown_like_the_gateways(tmp_path: Path) -> None:
+    internal(tmp_path)
+    found = check.findings(tmp_path)
+
+    assert [check.describe(one, NOW).partition(":")[0] for one in found] == [
+        "internal/ca.pem",
+        "internal/database.pem",
+        "internal/redis.pem",
+    ]
+    with pytest.raises(CertificateExpires, match=r"database\.pem ends .*`inv certs\.internal`"):
+        check.check_expiry(found, NOW + dt.timedelta(days=720), soon=21)
+    assert internal(tmp_path, now=NOW + dt.timedelta(days=500))

@@ -302,3 +302,29 @@ def test_redis_gets_the_password_that_is_set(
     client = module.AsyncRedisClient(host="redis", port=6379)
 
     assert (client.address, client.password) == (("redis", 6379), given)
+
+
+class Pool:
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+
+def test_redis_is_spoken_to_by_tls_where_there_is_an_authority(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    secure = object()
+    monkeypatch.setitem(sys.modules, "redis.asyncio", SimpleNamespace(SSLConnection=secure))
+    monkeypatch.delenv("LETTA_STACK_REDIS_CA", raising=False)
+    plain, encrypted = SimpleNamespace(ConnectionPool=Pool), SimpleNamespace(ConnectionPool=Pool)
+
+    patches.speak_tls_with_redis(plain)
+    monkeypatch.setenv("LETTA_STACK_REDIS_CA", "/ca.pem")
+    patches.speak_tls_with_redis(encrypted)
+
+    assert plain.ConnectionPool(host="redis").options == {"host": "redis"}
+    assert encrypted.ConnectionPool(host="redis").options == {
+        "host": "redis",
+        "connection_class": secure,
+        "ssl_ca_certs": "/ca.pem",
+        "ssl_check_hostname": True,
+    }

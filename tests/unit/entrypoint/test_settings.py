@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from entrypoint import database, environment, plan
 from entrypoint.errors import BadSecretFile, BadSetting, PartialDatabase
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PARTS = {
     "LETTA_PG_DB": "db",
@@ -296,3 +301,42 @@ def test_metrics_are_cumulative_unless_the_operator_wants_differences() -> None:
     assert server({})["LETTA_OTEL_PREFERRED_TEMPORALITY"] == "2"
     own = server({"LETTA_OTEL_PREFERRED_TEMPORALITY": "1"})
     assert own["LETTA_OTEL_PREFERRED_TEMPORALITY"] == "1"
+
+
+def test_an_authority_makes_both_connections_tls_with_names_checked() -> None:
+    settings = {**PARTS, "LETTA_REDIS_HOST": "cache", "LETTA_STACK_INTERNAL_CA": "/ca.pem"}
+    made = plan.make_plan(settings)
+    assert made.database is not None
+    environment_ = server(settings)
+
+    assert made.database.ssl_mode == "verify-full"
+    assert made.authorities == {"postgres": "/ca.pem", "redis": "/ca.pem"}
+    assert environment_["LETTA_PG_URI"].endswith("?ssl=verify-full")
+    assert environment_["PGSSLROOTCERT"] == environment_["LETTA_STACK_REDIS_CA"] == "/ca.pem"
+    assert "LETTA_STACK_INTERNAL_CA" not in environment_
+
+
+def test_what_a_uri_says_about_tls_goes_before_the_authority() -> None:
+    uri = "postgresql://u:p@h/d?sslmode=verify-ca&sslrootcert=/own.pem"
+    made = plan.make_plan({"LETTA_PG_URI": uri, "LETTA_STACK_INTERNAL_CA": "/ca.pem"})
+
+    assert made.database is not None
+    assert (made.database.ssl_mode, made.database.ssl_files["sslrootcert"]) == (
+        "verify-ca",
+        "/own.pem",
+    )
+    # The embedded Redis has no certificate.
+    assert made.authorities == {"postgres": "/own.pem", "redis": ""}
+    assert plan.make_plan({}).authorities == {"postgres": "", "redis": ""}
+
+
+def test_an_authority_that_is_none_is_named_before_anything_is_tried(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    made = plan.make_plan({**PARTS, "LETTA_STACK_INTERNAL_CA": str(file)})
+
+    with pytest.raises(BadSetting, match=r"names .*/ca\.pem, which is no readable PEM file"):
+        plan.check_authority(made)
+    file.write_text("no certificate")
+    with pytest.raises(BadSetting, match="no readable PEM file with a certificate"):
+        plan.check_authority(made)
+    plan.check_authority(plan.make_plan({}))

@@ -24,6 +24,7 @@ FILES = sorted(path.stem for path in (ROOT / "otel").glob("*.yaml"))
         (SIGNOZ, "signoz"),
         (CLICKHOUSE | SIGNOZ, "clickhouse"),
         ({"SIGNOZ_ENDPOINT": "s:4317", "SIGNOZ_INSECURE": "yes"}, "signoz"),
+        ({"SIGNOZ_ENDPOINT": "s:4317", "LETTA_STACK_OTLP_CA": "/ca.pem"}, "signoz"),
         (
             {
                 "CLICKHOUSE_ENDPOINT": "https://c:8443",
@@ -44,6 +45,7 @@ def test_clickhouse_goes_before_signoz_before_files(settings: dict[str, str], ba
         ({"CLICKHOUSE_ENDPOINT": "http://c:8123"}, "PASSWORDLESS=true"),
         ({"CLICKHOUSE_PASSWORD": "x"}, "http://clickhouse:8123"),
         ({"SIGNOZ_ENDPOINT": "s:4317"}, "SIGNOZ_INSECURE=true"),
+        ({"LETTA_STACK_OTLP_CA": "/ca.pem"}, "unset LETTA_STACK_OTLP_CA"),
         ({"SIGNOZ_INGESTION_KEY": "x"}, "ingest.eu.signoz.cloud:443"),
         (CLICKHOUSE | {"SIGNOZ_INGESTION_KEY": "x"}, "unset the key"),
     ],
@@ -173,3 +175,14 @@ def test_every_signal_loses_its_content_before_it_goes_anywhere(settings: dict[s
     for signal in ("traces", "metrics", "logs"):
         assert merged[signal][0] == "memory_limiter"
         assert merged[signal][-1] == "transform/content"
+
+
+def test_an_authority_and_no_tls_contradict_each_other() -> None:
+    settings = {
+        "SIGNOZ_ENDPOINT": "s:4317",
+        "SIGNOZ_INSECURE": "true",
+        "LETTA_STACK_OTLP_CA": "/ca.pem",
+    }
+
+    with pytest.raises(BadSetting, match="keep one of them"):
+        telemetry.backend(settings)

@@ -24,7 +24,17 @@ def test_compose_publishes_the_port_and_keeps_the_volume() -> None:
 
     (port,) = published["services"]["letta-server"]["ports"]
     assert port["target"] == contract.API_PORT
-    assert server["services"]["letta-server"]["volumes"] == [f"letta:{contract.VOLUME}"]
+    named = [one for one in server["services"]["letta-server"]["volumes"] if isinstance(one, str)]
+    assert named == [f"letta:{contract.VOLUME}"]
+
+
+def test_compose_publishes_the_debugger_on_loopback_and_mounts_it_where_the_worker_looks() -> None:
+    overlay = yaml.safe_load((ROOT / "compose/overlays/debug.yaml").read_text())
+    server = overlay["services"]["letta-server"]
+
+    (port,), (mount,) = server["ports"], server["volumes"]
+    assert (port["target"], port["host_ip"]) == (contract.DEBUG_PORT, "127.0.0.1")
+    assert (mount["target"], mount["read_only"]) == (contract.DEBUGGER, True)
 
 
 def test_readme_names_port_volume_and_password() -> None:

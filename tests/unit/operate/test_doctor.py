@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from letta_stack.base import http_wait, process
 from letta_stack.operate import store
 from letta_stack.operate.doctor import data, host, inside, run
 from letta_stack.operate.doctor.model import FAIL, OK, WARN, Finding, Subject, fail, ok
@@ -17,6 +18,7 @@ from letta_stack.topology.runners.protocol import State
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from urllib.parse import SplitResult
 
 HEALTHY: dict[str, Any] = {
     "revision": "b",
@@ -58,6 +60,33 @@ def test_every_service_has_to_be_there_and_to_work(tmp_path: Path) -> None:
         found = host.services(subject(tmp_path, states))
         assert found.state == FAIL
         assert seen in found.seen
+
+
+@pytest.mark.parametrize(
+    ("lines", "asked"),
+    [
+        ("8080/tcp -> 127.0.0.1:9000\n", "http://127.0.0.1:9000/health"),
+        ("8080/tcp -> 0.0.0.0:9000\n8080/tcp -> [::]:9000\n", "http://[::1]:9000/health"),
+        (
+            "8080/tcp -> 127.0.0.1:8280\n8443/tcp -> 0.0.0.0:8283\n",
+            "https://127.0.0.1:8283/health",
+        ),
+    ],
+)
+def test_the_api_is_asked_where_it_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str, asked: str
+) -> None:
+    seen: list[str] = []
+
+    def ask(parts: SplitResult, **_: object) -> int:
+        seen.append(parts.geturl())
+        return 200
+
+    monkeypatch.setattr(process, "probe", lambda _: process.Completed(0, lines, ""))
+    monkeypatch.setattr(http_wait, "ask", ask)
+
+    assert host.port(subject(tmp_path, ALL)).state == OK
+    assert seen == [asked]
 
 
 @pytest.mark.parametrize(

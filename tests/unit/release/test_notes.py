@@ -8,7 +8,7 @@ import pytest
 from letta_stack.base.paths import REPORTS, ROOT
 from letta_stack.errors import BadReference, BadReports, SmokeTestsFailed
 from letta_stack.release import notes
-from letta_stack.release.notes import Facts
+from letta_stack.release.reports import Facts, read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,7 +186,7 @@ def test_a_report_keeps_its_numbers_apart(tmp_path: Path) -> None:
         tmp_path, xml(tests="20", failures="3", errors="4", skipped="5", time="1.5")
     )
 
-    assert notes.read(directory / "0.xml") == notes.Report(
-        directory / "0.xml", FACTS, tests=20, failed=7, skipped=5, seconds=1.5
-    )
-    assert notes.read(directory / "0.xml").passed == 8
+    report = read(directory / "0.xml")
+
+    assert (report.tests, report.failed, report.skipped, report.seconds) == (20, 7, 5, 1.5)
+    assert report.passed == 8

@@ -159,3 +159,20 @@ def test_a_certificate_that_has_ended_is_refused_before_anything_starts(
     make.make(tmp_path / "p", [], days=90, force=True, now=earlier, say=print)
     with pytest.raises(BadCertificate, match=r"gateway\.pem ended .* `inv certs\.make`"):
         preflight.certificate("p")
+
+
+def test_a_certificate_inside_that_has_ended_is_refused_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "DIRECTORY", tmp_path)
+    now = dt.datetime.now(tz=dt.UTC)
+
+    make.internal(tmp_path / "p", days=90, force=False, now=now, say=print)
+    preflight.certificate("p")
+    (tmp_path / "p/internal/redis/redis.pem").unlink()
+    with pytest.raises(BadCertificate, match=r"redis\.pem holds no PEM certificate"):
+        preflight.certificate("p")
+    earlier = now - dt.timedelta(days=100)
+    make.internal(tmp_path / "p", days=90, force=True, now=earlier, say=print)
+    with pytest.raises(BadCertificate, match=r"database\.pem ended .* `inv certs\.internal`"):
+        preflight.certificate("p")

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from letta_stack.certs import make, store
 from letta_stack.engine.inspect import Engine
-from letta_stack.errors import BadSecret, BadValue, ServiceFailed, TooFewResources
+from letta_stack.errors import (
+    BadCertificate,
+    BadSecret,
+    BadValue,
+    ServiceFailed,
+    TooFewResources,
+)
 from letta_stack.topology import capacity, lifecycle, preflight, report, secret_files
 from letta_stack.topology.project import Project
 from letta_stack.topology.runners.compose import Compose
 from letta_stack.topology.runners.protocol import Published, State
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GIB = 1024**3
 ENGINE = Engine(
@@ -90,6 +101,33 @@ def test_an_api_without_password_is_not_published_to_others() -> None:
     preflight.open_api(public, model(environment={"LETTA_SERVER_SECURE": None}))
     with pytest.raises(BadValue, match=r"published on 0\.0\.0\.0: whoever reaches it can run code"):
         preflight.open_api(public, off)
+
+
+def asking_for_certificates(authority: Path) -> dict[str, Any]:
+    gateway = {
+        "environment": {"LETTA_STACK_CLIENT_CA": str(authority)},
+        "volumes": [
+            {"source": "/elsewhere", "target": "/srv/static"},
+            {"source": str(authority), "target": "/etc/letta-stack/client-ca.pem"},
+        ],
+    }
+    return {"services": {"letta-nginx": gateway}}
+
+
+def test_certificates_of_clients_need_https_and_an_authority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "DIRECTORY", tmp_path)
+    authority = tmp_path / "p" / store.AUTHORITY
+    preflight.client_authority("p", model())  # nobody asks for any
+
+    with pytest.raises(BadCertificate, match="which needs HTTPS; make a certificate first"):
+        preflight.client_authority("p", asking_for_certificates(authority))
+    now = dt.datetime.now(tz=dt.UTC)
+    make.make(tmp_path / "p", [], days=90, force=False, now=now, say=print)
+    preflight.client_authority("p", asking_for_certificates(authority))
+    with pytest.raises(BadCertificate, match=r"LETTA_STACK_CLIENT_CA: .* is no authority"):
+        preflight.client_authority("p", asking_for_certificates(tmp_path / "p" / store.GATEWAY))
 
 
 PROD = Project.of("prod")

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from letta_stack.errors import BadSource, BadValue, VersionsDisagree
+from letta_stack.image import debugger
 from letta_stack.image.server import LETTA_CONTEXT
 from letta_stack.image.sources import Sources
 from letta_stack.pins.file import Pins
 from letta_stack.topology import source_tree
 from letta_stack.topology.project import Project
+from letta_stack.topology.runners.compose import Compose
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,3 +56,41 @@ def test_a_tree_of_another_version_is_refused(tmp_path: Path) -> None:
 def test_any_other_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadSource):
         source_tree.mount(Project.of("hot"), sources(tmp_path))
+
+
+def test_hot_has_a_debugger_on_request_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tmp_path / "made"
+    monkeypatch.setattr(debugger, "prepare", lambda _: made)
+    given = Project.of("hot"), sources(tree(tmp_path, Pins.load()["LETTA_VERSION"]))
+
+    without, rest = source_tree.mount(*given)
+    with_one, _ = source_tree.mount(*given, debug_port="5678")
+
+    assert source_tree.with_debugger(without, rest) == without
+    assert "compose/overlays/debug.yaml" not in overlays(without)
+    ready = source_tree.with_debugger(with_one, rest)
+    assert ready.variables["LETTA_STACK_DEBUG_PORT"] == "5678"
+    assert ready.variables["LETTA_STACK_DEBUGGER"] == str(made)
+    assert "compose/overlays/debug.yaml" in overlays(ready)
+    assert ready.port_flags["letta-server"] == "--debug-port"
+
+
+def overlays(project: Project) -> tuple[str, ...]:
+    runner = project.runner
+    assert isinstance(runner, Compose)
+    return tuple(runner.overlays)
+
+
+@pytest.mark.parametrize("text", ["0", "65536", "debug"])
+def test_a_debug_port_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    source = tree(tmp_path, Pins.load()["LETTA_VERSION"])
+
+    with pytest.raises(BadValue, match=r"--debug-port .* is not a port"):
+        source_tree.mount(Project.of("hot"), sources(source), debug_port=text)
+
+
+def test_a_debugger_elsewhere_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadValue, match="--debug-port: prod has no debugger; use --env hot"):
+        source_tree.mount(Project.of("prod"), sources(tmp_path), debug_port="5678")

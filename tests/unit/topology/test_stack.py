@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 
@@ -24,8 +25,15 @@ def server(state: str = "running", health: str = "healthy", exit_code: int = 0) 
     return State("letta-server", "mine-letta-server-1", state, health, exit_code)
 
 
+def model(environment: dict[str, str | None], **gateway: str | None) -> dict[str, Any]:
+    services = {"letta-server": {"environment": environment}}
+    return {"services": services | {"letta-nginx": {"environment": gateway or None}}}
+
+
 def test_the_last_lines_shows_how_to_read_the_generated_password() -> None:
-    text = report.success(SINGLE, ADDRESS, "mine-letta-server-1", {"LETTA_SERVER_PASSWORD": None})
+    text = report.success(
+        SINGLE, ADDRESS, "mine-letta-server-1", model({"LETTA_SERVER_PASSWORD": None})
+    )
 
     assert "the API is at http://localhost:8283" in text
     assert "docker exec mine-letta-server-1 cat /var/lib/letta/secrets/server-password" in text
@@ -33,17 +41,42 @@ def test_the_last_lines_shows_how_to_read_the_generated_password() -> None:
 
 
 def test_the_last_lines_never_repeats_a_password_that_the_user_gave() -> None:
-    text = report.success(SINGLE, ADDRESS, "c", {"LETTA_SERVER_PASSWORD": "hunter2"})
+    text = report.success(SINGLE, ADDRESS, "c", model({"LETTA_SERVER_PASSWORD": "hunter2"}))
 
     assert "hunter2" not in text
     assert "$LETTA_SERVER_PASSWORD" in text
 
 
 def test_the_last_lines_says_when_there_is_no_password() -> None:
-    text = report.success(SINGLE, ADDRESS, "c", {"LETTA_SERVER_SECURE": "False"})
+    text = report.success(SINGLE, ADDRESS, "c", model({"LETTA_SERVER_SECURE": "False"}))
 
     assert "none: LETTA_SERVER_SECURE=false" in text
     assert "Authorization" not in text
+
+
+@pytest.mark.parametrize("text", ["/letta", "/letta/"])
+def test_the_last_lines_have_the_base_path_that_clients_use(
+    checked: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+) -> None:
+    config = Compose.config(Compose("mine", "", {}))
+    config["services"]["letta-nginx"] = {"environment": {"LETTA_STACK_BASE_PATH": text}}
+    monkeypatch.setattr(Sources, "prepare", lambda *_, **__: {})
+
+    lifecycle.up(SINGLE, SOURCES)
+
+    said = capsys.readouterr().out
+    assert "the API is at http://localhost:8283/letta\n" in said
+    assert " http://localhost:8283/letta/v1/agents/\n" in said
+
+
+def test_the_last_lines_ask_for_a_certificate_where_the_gateway_does() -> None:
+    asking = model({}, LETTA_STACK_CLIENT_CA="ca.pem")
+
+    assert " --cert YOUR.pem " in report.success(SINGLE, ADDRESS, "c", asking)
+    assert "--cert" not in report.success(SINGLE, ADDRESS, "c", model({}))
 
 
 def test_a_service_that_broke_ends_the_wait_at_once_with_its_last_words(

@@ -15,15 +15,16 @@ ENTRYPOINT = ROOT / "rootfs/opt/letta-stack/entrypoint"
 SETTING = re.compile(r"(LETTA|CLICKHOUSE|SIGNOZ|OTEL)_[A-Z0-9_]*[A-Z0-9]")
 SETTING_OF_STACK = re.compile(r"LETTA_STACK_[A-Z_]*[A-Z]")
 # One step of the start writes them for the next.
-INTERNAL = {"LETTA_STACK_COLLECTOR", "LETTA_STACK_STARTED"}
-# compose/services/hot.yaml sets them; elsewhere they would be of no use.
-HOT = {"LETTA_STACK_RELOAD", "LETTA_STACK_USER"}
+INTERNAL = {"LETTA_STACK_COLLECTOR", "LETTA_STACK_REDIS_CA", "LETTA_STACK_STARTED"}
+# compose/services/hot.yaml and the overlays set them; elsewhere they would be of no use.
+HOT = {"LETTA_STACK_DEBUG", "LETTA_STACK_RELOAD", "LETTA_STACK_USER"}
 # The collector's start sets them itself.
 COLLECTORS = {"LETTA_VERSION", "OTEL_DIRECTORY", "OTEL_LISTEN", "OTEL_LOG_FILES", "OTEL_QUEUE_SIZE"}
 
 
 def passed() -> set[str]:
-    fragments = [ROOT / f"compose/services/{name}.yaml" for name in ("server", "hot")]
+    names = ("services/server", "services/hot", "overlays/debug")
+    fragments = [ROOT / f"compose/{name}.yaml" for name in names]
     models = [yaml.safe_load(path.read_text()) for path in fragments]
     return {name for one in models for name in one["services"][SERVER]["environment"]}
 

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PARTS = tuple(f"LETTA_PG_{part}" for part in ("DB", "USER", "PASSWORD", "HOST", "PORT"))
+AUTHORITY = "LETTA_STACK_INTERNAL_CA"
+"""PEM file of the authority that signed PostgreSQL's and Redis's certificates: with it, both are spoken to by TLS only."""
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_UNSAID = "prefer"
+"""libpq's mode where a URI says none."""
 _SSL_FILES = {"sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY"}
 """libpq's query parameters, and the variables by which asyncpg takes the same."""
 _DRIVER_OPTIONS = frozenset(
@@ -52,7 +56,7 @@ class Database:
     name: str
     user: str
     password: str = field(repr=False)
-    ssl_mode: str = "prefer"
+    ssl_mode: str = _UNSAID
     ssl_files: Mapping[str, str] = field(default_factory=dict)
     options: tuple[tuple[str, str], ...] = ()
     """Query parameters that go to the server's driver as they are."""
@@ -96,6 +100,14 @@ def from_environment(environment: Mapping[str, str]) -> Database | None:
 
     Raises BadSetting, PartialDatabase.
     """
+    found = _from_environment(environment)
+    authority = environment.get(AUTHORITY)
+    if found is None or not authority or found.ssl_files or found.ssl_mode != _UNSAID:
+        return found
+    return replace(found, ssl_mode="verify-full", ssl_files={"sslrootcert": authority})
+
+
+def _from_environment(environment: Mapping[str, str]) -> Database | None:
     uri = environment.get("LETTA_PG_URI")
     if uri:
         return from_uri(uri)
@@ -143,7 +155,7 @@ def from_uri(uri: str) -> Database:
         raise BadSetting(
             "LETTA_PG_URI must have the form postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
         )
-    ssl_mode = "prefer"
+    ssl_mode = _UNSAID
     ssl_files: dict[str, str] = {}
     options: list[tuple[str, str]] = []
     for key, value in parse_qsl(parts.query):

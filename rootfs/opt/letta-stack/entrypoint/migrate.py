@@ -132,7 +132,7 @@ def _wait_for(driver: Any, target: Database) -> None:
         except ssl.SSLCertVerificationError as error:
             raise DatabaseRefused(
                 f"the certificate of PostgreSQL at {target.address} is not valid: {error.verify_message}; "
-                "check sslmode and sslrootcert in LETTA_PG_URI"
+                f"check {database.AUTHORITY}, or sslmode and sslrootcert in LETTA_PG_URI"
             ) from error
         except (driver.InterfaceError, OSError) as error:
             return str(error.__cause__ or error)

@@ -7,6 +7,7 @@ of the server's source, 0.16.8.
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 import os
 import sys
@@ -79,6 +80,21 @@ def give_redis_its_password(module: Any) -> None:
     module.AsyncRedisClient.__init__ = initialise
 
 
+def speak_tls_with_redis(module: Any) -> None:
+    """Let the server check Redis's certificate with LETTA_STACK_REDIS_CA, and speak nothing but TLS then.
+
+    letta/data_sources/redis_client.py, AsyncRedisClient: makes its pool of plain connections; there is no setting.
+    """
+    authority = os.environ.get("LETTA_STACK_REDIS_CA")
+    if authority:
+        module.ConnectionPool = functools.partial(
+            module.ConnectionPool,
+            connection_class=importlib.import_module("redis.asyncio").SSLConnection,
+            ssl_ca_certs=authority,
+            ssl_check_hostname=True,
+        )
+
+
 BEFORE: dict[str, tuple[Patch, ...]] = {
     "letta.server.rest_api.app": (
         confidential.keep_password_out_of_log,
@@ -87,7 +103,7 @@ BEFORE: dict[str, tuple[Patch, ...]] = {
 }
 AFTER: dict[str, tuple[Patch, ...]] = {
     "anthropic._base_client": (close_no_client_from_its_finaliser,),
-    "letta.data_sources.redis_client": (give_redis_its_password,),
+    "letta.data_sources.redis_client": (give_redis_its_password, speak_tls_with_redis),
     "letta.config": (confidential.keep_uri_out_of_config_file,),
     "letta.monitoring.event_loop_watchdog": (stop_watchdog_at_once,),
     "letta.log": (logs.log_with_trace,),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import database, environment, telemetry
+from .errors import BadSetting
 from .telemetry import LOOPBACK
 
 if TYPE_CHECKING:
@@ -30,6 +32,17 @@ class Plan:
     host: str
     port: int
     wait_timeout: int
+    authority: str = ""
+    """The authority of external PostgreSQL's and Redis's certificates; "" if they are spoken to without."""
+
+    @property
+    def authorities(self) -> dict[str, str]:
+        """Return with which authority each of the two is checked, "" for not at all."""
+        database_files = self.database.ssl_files if self.database else {}
+        return {
+            "postgres": self.authority and database_files.get("sslrootcert", ""),
+            "redis": self.authority if self.redis else "",
+        }
 
     @property
     def services(self) -> list[str]:
@@ -66,7 +79,20 @@ def make_plan(settings: Mapping[str, str]) -> Plan:
         host=settings.get("HOST", "0.0.0.0"),  # noqa: S104 - a container that nobody can reach is no use
         port=environment.port(settings, "PORT", default=API_PORT),
         wait_timeout=environment.wait_timeout(settings),
+        authority=settings.get(database.AUTHORITY, ""),
     )
+
+
+def check_authority(plan: Plan) -> None:
+    """Raise BadSetting if the authority is no file with certificates that this process can read."""
+    if not plan.authority:
+        return
+    try:
+        ssl.create_default_context(cafile=plan.authority)
+    except OSError as error:
+        raise BadSetting(
+            f"{database.AUTHORITY} names {plan.authority}, which is no readable PEM file with a certificate ({error})"
+        ) from error
 
 
 def embedded_database(password: str) -> Database:
@@ -104,6 +130,9 @@ def server_environment(
         result["LETTA_SERVER_PASSWORD"] = server_password
     if plan.redis is None:
         result |= {"LETTA_REDIS_HOST": LOOPBACK, "LETTA_REDIS_PORT": "6379"}
+    result.pop(database.AUTHORITY, None)
+    if authority := plan.authorities["redis"]:
+        result["LETTA_STACK_REDIS_CA"] = authority
     if plan.collector is not None:
         result["LETTA_OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://{LOOPBACK}:4317"
     # A pool. Without it the server opens a connection for each session, and some hundred requests at once use up all of

@@ -18,6 +18,7 @@ from . import environment, paths
 from .errors import BadVolume, VolumeInUse
 from .log import log
 from .plan import (
+    check_authority,
     embedded_database,
     make_plan,
     server_environment,
@@ -52,6 +53,7 @@ def main() -> None:
         lambda path: Path(path).read_text(encoding="utf-8"),
     )
     plan = make_plan(settings)
+    check_authority(plan)
     user = environment.user(settings, "LETTA_STACK_USER", default=f"{_LETTA}:{_LETTA}")
     try:
         _directories(*user)
@@ -156,6 +158,7 @@ def _write_state(settings: Mapping[str, str], plan: Plan) -> None:
         "postgres": [database.host.strip("[]"), database.port],
         "credentials": [database.user, database.name],
         "redis": list(plan.redis or (LOOPBACK, 6379)),
+        "authorities": plan.authorities,
     }
     _write(paths.BACKENDS, json.dumps(backends), 0o644)
 

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from . import paths
+from . import debugger, paths
 from .errors import StartError
 from .log import log
 
@@ -121,6 +121,7 @@ def _work(serve: Callable[[], None], *, warm: bool) -> None:
         unfinished = _MODULES.with_suffix(".new")
         unfinished.write_text("\n".join(names))
         unfinished.rename(_MODULES)
+    debugger.listen()
     serve()
 
 

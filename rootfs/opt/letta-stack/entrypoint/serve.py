@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import logging
@@ -9,12 +10,13 @@ import math
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import paths, reload
+from . import database, paths, reload
 from .environment import flag, number
 from .errors import RedisUnreachable
 from .log import log
@@ -110,9 +112,11 @@ def _wait_for_redis() -> None:
     Raises RedisUnreachable.
     """
     host, port = os.environ["LETTA_REDIS_HOST"], int(os.environ.get("LETTA_REDIS_PORT", "6379"))
+    authority = os.environ.get("LETTA_STACK_REDIS_CA", "")
+    context = ssl.create_default_context(cafile=authority) if authority else None
     try:
         wait_until(
-            lambda: _redis_reason(host, port, os.environ.get("LETTA_REDIS_PASSWORD", "")),
+            lambda: _redis_reason(host, port, os.environ.get("LETTA_REDIS_PASSWORD", ""), context),
             what=f"Redis at {host}:{port}",
             timeout=float(os.environ["LETTA_STACK_WAIT_TIMEOUT"]),
         )
@@ -122,18 +126,29 @@ def _wait_for_redis() -> None:
         ) from error
 
 
-def _redis_reason(host: str, port: int, password: str) -> str | None:
-    """Return why Redis cannot be used, None if it can."""
+def _redis_reason(
+    host: str, port: int, password: str, context: ssl.SSLContext | None
+) -> str | None:
+    """Return why Redis cannot be used, None if it can. Raises RedisUnreachable for a certificate that is not valid."""
     login = _command("AUTH", password) if password else b""
     wanted = b"+OK\r\n+PONG\r\n" if password else b"+PONG\r\n"
     try:
-        with socket.create_connection((host, port), timeout=2) as connection:
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(socket.create_connection((host, port), timeout=2))
+            if context is not None:
+                connection = context.wrap_socket(connection, server_hostname=host)
+                stack.enter_context(connection)
             connection.sendall(login + _command("PING"))
             answer = piece = connection.recv(256)
             # The answers to two commands may come in two pieces.
             while piece and answer != wanted and wanted.startswith(answer):
                 piece = connection.recv(256)
                 answer += piece
+    except ssl.SSLCertVerificationError as error:
+        raise RedisUnreachable(
+            f"the certificate of Redis at {host}:{port} is not valid: {error.verify_message}; check the file that "
+            f"{database.AUTHORITY} names, or make new certificates: `inv certs.internal`"
+        ) from error
     except OSError as error:
         return str(error)
     return None if answer == wanted else f"it answers {answer[:60]!r}"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from . import environment, hardening, landlock, migrate, patches, paths, serve
 from .errors import BadSetting, BadVolume, EncryptionKeyMissing
 from .log import log
-from .plan import make_plan, server_environment
+from .plan import check_authority, make_plan, server_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,7 @@ def main(step: str) -> None:
     given = environment.drop_empty(os.environ)
     settings = environment.resolve_files(given, lambda path: Path(path).read_text(encoding="utf-8"))
     plan = dataclasses.replace(make_plan(settings), collector=None)
+    check_authority(plan)
     target = required(settings, plan, serving=step == "serve")
     try:
         _write_state(target, plan)
@@ -120,5 +121,6 @@ def _write_state(target: Database, plan: Plan) -> None:
         "postgres": [target.host.strip("[]"), target.port],
         "credentials": [target.user, target.name],
         "redis": [host, port],
+        "authorities": plan.authorities,
     }
     paths.BACKENDS.write_text(json.dumps(backends))

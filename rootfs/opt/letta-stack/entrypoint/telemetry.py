@@ -18,6 +18,7 @@ NUMBERS = "LETTA_STACK_TELEMETRY_NUMBERS"
 LOGS = "LETTA_STACK_TELEMETRY_LOGS"
 QUEUE = "LETTA_STACK_TELEMETRY_QUEUE"
 PASSWORDLESS = "LETTA_STACK_CLICKHOUSE_PASSWORDLESS"
+OTLP_CA = "LETTA_STACK_OTLP_CA"
 OWN_ENDPOINT = "LETTA_OTEL_EXPORTER_OTLP_ENDPOINT"
 GRPC_PORT = 4317
 HTTP_PORT = 4318
@@ -29,6 +30,7 @@ _DEFAULTS = {
     "CLICKHOUSE_PASSWORD": "",
     "SIGNOZ_INSECURE": "false",
     "SIGNOZ_INGESTION_KEY": "",
+    OTLP_CA: "",
     "LETTA_ENVIRONMENT": "",
     "LETTA_VERSION": "",
     "OTEL_DIRECTORY": "/var/lib/letta/otel",
@@ -82,6 +84,14 @@ def _signoz(settings: Mapping[str, str]) -> bool:
     endpoint = settings.get("SIGNOZ_ENDPOINT")
     key = settings.get("SIGNOZ_INGESTION_KEY")
     insecure = environment.flag(settings, "SIGNOZ_INSECURE", default=False)
+    authority = settings.get(OTLP_CA)
+    if authority and not endpoint:
+        raise PartialBackend(
+            f"{OTLP_CA} is set, SIGNOZ_ENDPOINT is not; set it to the host:port that has a certificate of that authority, or "
+            f"unset {OTLP_CA}"
+        )
+    if authority and insecure:
+        raise BadSetting(f"SIGNOZ_INSECURE is true and {OTLP_CA} is set; keep one of them")
     if key and not endpoint:
         raise PartialBackend(
             "SIGNOZ_INGESTION_KEY is set, SIGNOZ_ENDPOINT is not; set it, for instance to "
@@ -89,10 +99,10 @@ def _signoz(settings: Mapping[str, str]) -> bool:
         )
     if not endpoint:
         return False
-    if not key and not insecure:
+    if not key and not insecure and not authority:
         raise PartialBackend(
             "SIGNOZ_ENDPOINT is set, SIGNOZ_INGESTION_KEY is not; set it, or set SIGNOZ_INSECURE=true for a SigNoz of "
-            "your own that has neither key nor TLS"
+            f"your own that has neither key nor TLS, or {OTLP_CA} for one with TLS of an authority of your own"
         )
     if "://" in endpoint or "/" in endpoint:
         bare = endpoint.rpartition("://")[2].strip("/")

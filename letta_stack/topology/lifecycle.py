@@ -24,6 +24,7 @@ from letta_stack.topology import (
     deployed,
     dotenv,
     exports,
+    language_model,
     preflight,
     report,
     secret_files,
@@ -58,6 +59,7 @@ def up(project: Project, sources: Sources) -> None:
 def _up(project: Project, sources: Sources) -> None:
     running_engine = inspect.require()
     dotenv.check()
+    language_model.check(project)
     project = project.with_variables(
         capacity.variables(running_engine) | deployed.variables(project.name)
     )
@@ -65,6 +67,7 @@ def _up(project: Project, sources: Sources) -> None:
     secret_files.single_source(config)
     project = project.counted(config)
     capacity.check(config, project.expected, running_engine)
+    capacity.check_accelerators(config, running_engine)
     ports = published(config)
     refuse_published_data(project.topology.name, config)
     preflight.ports(ports, project.name, project.port_flags)
@@ -80,7 +83,11 @@ def _up(project: Project, sources: Sources) -> None:
             console.say(f"warning: {warning}")
 
     image = config["services"][SERVER]["image"] if project.topology.has_server else ""
-    variables = sources.prepare(project.topology.images, running_engine, server=image)
+    optional = [one.name for one in project.topology.services if one.optional]
+    pulled = [config["services"][name]["image"] for name in optional if name in config["services"]]
+    variables = sources.prepare(
+        project.topology.images, running_engine, server=image, pulled=pulled
+    )
     project = project.with_variables(variables)
     if image:
         preflight.architecture(image, running_engine)

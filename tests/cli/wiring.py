@@ -235,6 +235,21 @@ TABLE = (
         base=("--env", "services"),
     ),
     Wiring(
+        "up",
+        f"{LIFECYCLE}up",
+        (
+            Wire("--llm", "project.variables.LETTA_STACK_LLM", None, "ollama", "ollama"),
+            Wire(
+                "--llm-endpoint",
+                "project.variables.LETTA_STACK_LLM_ENDPOINT",
+                None,
+                "http://gpu:8000",
+                "http://gpu:8000",
+            ),
+        ),
+        base=("--env", "vllm"),
+    ),
+    Wiring(
         "env",
         "letta_stack.topology.exports:lines",
         (

@@ -341,3 +341,19 @@ def test_nothing_is_called_when_nothing_is_missing(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(install, "installed", lambda _: True)
 
     install.install(["mmdebstrap"], BOOKWORM_ROOT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "nvidia"),
+    [
+        ({}, False),
+        ({"Runtimes": {"runc": {}}, "DiscoveredDevices": None}, False),
+        ({"Runtimes": {"runc": {}, "nvidia": {}}}, True),
+        ({"DiscoveredDevices": [{"Source": "cdi", "ID": "nvidia.com/gpu=0"}]}, True),
+        ({"DiscoveredDevices": [{"Source": "cdi", "ID": "amd.com/gpu=0"}]}, False),
+    ],
+)
+def test_gpus_are_there_when_the_engine_can_give_them(
+    changes: dict[str, object], nvidia: bool
+) -> None:
+    assert inspect.parse(info(**changes)).nvidia is nvidia

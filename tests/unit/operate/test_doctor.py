@@ -28,6 +28,7 @@ HEALTHY: dict[str, Any] = {
     "providers": [{"name": "openai", "type": "openai", "category": "base", "url": "https://a/v1"}],
     "lost": [],
 }
+VLLM = {"providers": [{"name": "vllm", "type": "vllm", "category": "base", "url": "http://b/v1"}]}
 ANSWER: dict[str, Any] = {
     "head": "b",
     "collector": True,
@@ -77,6 +78,13 @@ def test_every_service_has_to_be_there_and_to_work(tmp_path: Path) -> None:
         ({}, {"statuses": {"openai": "timed out"}}, "provider openai", FAIL),
         ({}, {"environment": {"OPENAI_BASE_URL": "https://b/v1"}}, "provider openai", FAIL),
         ({}, {"environment": {"OPENAI_BASE_URL": "https://a/v1/"}}, "provider openai", OK),
+        (
+            VLLM,
+            {"environment": {"VLLM_API_BASE": "http://b"}, "statuses": {"vllm": "200"}},
+            "provider vllm",
+            OK,
+        ),
+        (VLLM, {"environment": {"VLLM_API_BASE": "http://c"}}, "provider vllm", FAIL),
     ],
 )
 def test_what_is_seen_from_inside_becomes_a_finding(

@@ -17,7 +17,7 @@ import types
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
-from . import database, logs, tracing, unavailable
+from . import database, logs, models, tracing, unavailable
 from .log import log
 
 if TYPE_CHECKING:
@@ -338,6 +338,7 @@ AFTER: dict[str, tuple[Patch, ...]] = {
     "anthropic._base_client": (close_no_client_from_its_finaliser,),
     "letta.data_sources.redis_client": (give_redis_its_password,),
     "letta.config": (keep_uri_out_of_config_file,),
+    "letta.llm_api.openai": (models.take_any_list_of_models,),
     "letta.monitoring.event_loop_watchdog": (stop_watchdog_at_once,),
     "letta.log": (logs.log_with_trace,),
     "letta.otel.context": (tracing.count_by_identifiers_only,),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import database, environment, telemetry
+from . import database, environment, models, telemetry
 from .telemetry import LOOPBACK
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ class Plan:
     host: str
     port: int
     wait_timeout: int
+    context: int
+    """How many tokens a model takes whose server does not say it."""
 
     @property
     def services(self) -> list[str]:
@@ -66,6 +68,9 @@ def make_plan(settings: Mapping[str, str]) -> Plan:
         host=settings.get("HOST", "0.0.0.0"),  # noqa: S104 - a container that nobody can reach is no use
         port=environment.port(settings, "PORT", default=API_PORT),
         wait_timeout=environment.wait_timeout(settings),
+        context=environment.number(
+            settings, models.CONTEXT, default=models.DEFAULT_CONTEXT, highest=100_000_000
+        ),
     )
 
 
@@ -98,6 +103,7 @@ def server_environment(
         # The server compares with exactly `true`; `True` leaves the API open.
         "LETTA_SERVER_SECURE": "true" if plan.secure else "false",
         "LETTA_STACK_WAIT_TIMEOUT": str(plan.wait_timeout),
+        models.CONTEXT: str(plan.context),
     }
     result.pop("LETTA_SERVER_PASSWORD", None)
     if server_password:

@@ -245,11 +245,11 @@ def hot_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def deployment(topology: str, request: pytest.FixtureRequest) -> Iterator[Deployment]:
     """Bring a topology up and leave nothing of it behind."""
     options: Sequence[str] = []
-    environment = dict(harness.PROVIDER)
+    environment = harness.PROVIDER
     if TOPOLOGIES[topology].mounts_source:
         options = ["--letta-source", str(request.getfixturevalue("hot_source"))]
     if TOPOLOGIES[topology].language_model:
-        environment |= inference.environment()
+        environment = {**environment, **inference.environment()}
     with deployed(topology, topology, environment, *options) as one:
         yield one
 
@@ -263,7 +263,7 @@ def deployed(
     project = f"{harness.RUN}-{name}"
     port = harness.free_port()
     replicas = "2" if any(one.replicated for one in TOPOLOGIES[topology].services) else ""
-    environment = harness.blank_environment() | settings
+    environment = {**harness.blank_environment(), **settings}
     # Compose takes a network with these labels for its own. It must be there before the stack is: the server
     # looks for the models of its providers only once, when it starts.
     short_name = provider_network(topology)

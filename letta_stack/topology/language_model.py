@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from letta_stack.base import process
 from letta_stack.base.flags import choice
 from letta_stack.errors import BadValue
+from letta_stack.topology.catalogue import SERVER
 
 if TYPE_CHECKING:
     from letta_stack.topology.project import Project
@@ -16,6 +18,18 @@ ENDPOINT_VARIABLE = "LETTA_STACK_LLM_ENDPOINT"
 GPU_VARIABLE = "LETTA_STACK_LLM_GPU"
 # The second is the default of compose/vllm.yaml.
 CHOICES = {KIND_VARIABLE: ("ollama", "vllm"), GPU_VARIABLE: ("none", "nvidia")}
+
+
+# Any answer is one, also "no key" and "no such path".
+PROBE = """
+import sys, urllib.error, urllib.request
+try:
+    urllib.request.urlopen(sys.argv[1], timeout=5).close()
+except urllib.error.HTTPError:
+    pass
+except OSError as error:
+    sys.exit(str(getattr(error, "reason", error)))
+"""
 
 
 def choose(project: Project, *, kind: str, endpoint: str) -> Project:
@@ -49,6 +63,24 @@ def check(project: Project) -> None:
             choice(name, text, allowed)
     if text := project.setting(ENDPOINT_VARIABLE):
         check_endpoint(ENDPOINT_VARIABLE, text)
+
+
+def silence(project: Project, container: str) -> str:
+    """Return why no model can be used yet: what `--llm-endpoint` names does not answer the server; "" if it does.
+
+    ``container`` is the server's, from which it is asked.
+    """
+    url = project.setting(ENDPOINT_VARIABLE) if project.topology.language_model else ""
+    if not url:
+        return ""
+    command = ["docker", "exec", container, "/usr/bin/python3", "-IS", "-c", PROBE, url]
+    asked = process.probe(command)
+    if asked.ok:
+        return ""
+    return (
+        f"nothing answers at {url} ({asked.stderr.strip()}), so there is no model; start it, then "
+        f"`inv restart {project.flags} --service {SERVER}`: the server looks for models when it starts"
+    )
 
 
 def check_endpoint(name: str, text: str) -> str:

@@ -98,6 +98,8 @@ def _up(project: Project, sources: Sources) -> None:
         answer(project, address)
         server = next(state for state in project.runner.states() if state.service == SERVER)
         environment = config["services"][SERVER]["environment"]
+        if warning := language_model.silence(project, server.container):
+            console.say(f"warning: {warning}")
         console.result(report.success(project, address, server.container, environment))
     else:
         console.result(report.data_services(project, exports.lines(project)))

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from letta_stack.base import process
+from letta_stack.base.process import Completed
 from letta_stack.engine.inspect import Engine
 from letta_stack.errors import AcceleratorMissing, BadValue
 from letta_stack.topology import capacity, dotenv, language_model
@@ -111,6 +113,34 @@ def test_a_flag_goes_before_the_shell_and_the_shell_before_the_file(
     monkeypatch.setenv("LETTA_STACK_LLM", "shell")
     assert VLLM.setting("LETTA_STACK_LLM") == "shell"
     assert VLLM.with_variables({"LETTA_STACK_LLM": "flag"}).setting("LETTA_STACK_LLM") == "flag"
+
+
+@pytest.mark.parametrize(
+    ("variables", "answer", "warning"),
+    [
+        ({}, Completed(1, "", "refused\n"), ""),
+        ({"LETTA_STACK_LLM_ENDPOINT": "http://gpu"}, Completed(0, "", ""), ""),
+        (
+            {"LETTA_STACK_LLM_ENDPOINT": "http://gpu"},
+            Completed(1, "", "refused\n"),
+            (
+                "nothing answers at http://gpu (refused), so there is no model; start it, then `inv restart "
+                "--env vllm --service letta-server`: the server looks for models when it starts"
+            ),
+        ),
+    ],
+    ids=["no endpoint", "answers", "silent"],
+)
+def test_an_endpoint_that_is_silent_gets_a_warning(
+    variables: dict[str, str],
+    answer: Completed,
+    warning: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "probe", lambda argv: answer if argv[-1] == "http://gpu" else None)
+    project = VLLM.with_variables(variables)
+
+    assert language_model.silence(project, "c") == warning
 
 
 def engine(*, nvidia: bool) -> Engine:

@@ -195,6 +195,12 @@ class TooFewResources(LettaStackError):
     exit_code = 34
 
 
+class AcceleratorMissing(LettaStackError):
+    """A service reserves a GPU, and the engine has none to give."""
+
+    exit_code = 38
+
+
 class BadVersion(LettaStackError):
     """A version is not PEP 440, has no form that a tag can carry, or no source knows one."""
 

@@ -19,6 +19,8 @@ REDIS_PORT = "port of Redis on this machine, for --env services (default: 6379)"
 IMAGES = "where third-party images come from: hub, debian or auto"
 OTELCOL = "where the collector comes from: release, build or auto"
 LETTA_SOURCE = "directory with the Letta source, instead of the pinned release"
+LLM = "what serves the language model of --env vllm: vllm or ollama (default: vllm)"
+LLM_ENDPOINT = "URL of a server of its API that runs elsewhere, for --env vllm"
 CA = "PEM file of a corporate CA for build steps (default: $LETTA_STACK_CA, $SSL_CERT_FILE)"
 DRY_RUN = "only show what would be done"
 

@@ -9,6 +9,8 @@ from letta_stack.cli.task import (
     ENV,
     IMAGES,
     LETTA_SOURCE,
+    LLM,
+    LLM_ENDPOINT,
     OTELCOL,
     PG_PORT,
     PORT,
@@ -29,6 +31,8 @@ from letta_stack.cli.task import (
         "images": IMAGES,
         "otelcol": OTELCOL,
         "letta_source": LETTA_SOURCE,
+        "llm": LLM,
+        "llm_endpoint": LLM_ENDPOINT,
         "ca": CA,
         "debug_port": "port of this machine for a debugger (hot; debugpy's usual one is 5678)",
         "replicas": "how many servers (prod; default: 1)",
@@ -45,6 +49,8 @@ def up(
     images: str = "auto",
     otelcol: str = "auto",
     letta_source: str = "",
+    llm: str = "",
+    llm_endpoint: str = "",
     ca: str = "",
     debug_port: str = "",
     replicas: str = "",
@@ -52,7 +58,7 @@ def up(
 ) -> None:
     """Build what is missing, start a topology, wait until it answers."""
     from letta_stack.image import sources as image_sources
-    from letta_stack.topology import lifecycle, source_tree
+    from letta_stack.topology import language_model, lifecycle, source_tree
     from letta_stack.topology.project import Project
 
     sources = image_sources.Sources.of(
@@ -60,6 +66,7 @@ def up(
     )
     ports = {"port": port, "pg_port": pg_port, "redis_port": redis_port}
     wanted = Project.of(env, project=project, replicas=replicas, public=public, **ports)
+    wanted = language_model.choose(wanted, kind=llm, endpoint=llm_endpoint)
     lifecycle.up(*source_tree.mount(wanted, sources, debug_port=debug_port))
 
 

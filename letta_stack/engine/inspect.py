@@ -45,6 +45,7 @@ class Engine:
     compose: str
     processors: int = 0
     memory: int = 0  # bytes; 0 for both if the engine does not say
+    nvidia: bool = False  # whether containers can have NVIDIA GPUs
 
     def __str__(self) -> str:
         """Describe the engine in one line."""
@@ -115,6 +116,15 @@ def parse(facts: dict[str, Any]) -> Engine:
         compose=plugins.get("compose", ""),
         processors=facts.get("NCPU", 0),
         memory=facts.get("MemTotal", 0),
+        nvidia=has_nvidia(facts),
+    )
+
+
+def has_nvidia(facts: dict[str, Any]) -> bool:
+    """Say whether NVIDIA's Container Toolkit is set up: as a runtime, or, since engine 28, as devices by the CDI."""
+    devices = [str(one.get("ID", "")) for one in facts.get("DiscoveredDevices") or []]
+    return "nvidia" in (facts.get("Runtimes") or {}) or any(
+        one.startswith("nvidia.com/gpu") for one in devices
     )
 
 

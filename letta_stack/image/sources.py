@@ -43,15 +43,20 @@ class Sources:
             ca=find_ca(ca, os.environ),
         )
 
-    def prepare(self, pins: Sequence[str], engine: Engine, *, server: str = "") -> dict[str, str]:
+    def prepare(
+        self, pins: Sequence[str], engine: Engine, *, server: str = "", pulled: Sequence[str] = ()
+    ) -> dict[str, str]:
         """Make or pull what is missing: the images behind ``pins``, and the server's image if ``server`` names it.
 
-        An image of the user's own is used as it is. Returns the compose variables that name the images.
+        An image of the user's own is used as it is. ``pulled`` are the images that only a registry has. Returns the
+        compose variables that name the images.
 
         Raises:
-            ImageUnavailable: the user's own image is not on the engine.
+            ImageUnavailable: the user's own image is not on the engine, or one of ``pulled`` cannot be had.
 
         """
+        for reference in pulled:
+            third_party.pull(reference, source=self.images)
         if server:
             there = third_party.is_local(server)
             if server == default_image():

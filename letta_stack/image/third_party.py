@@ -72,6 +72,26 @@ def ensure(pins: Sequence[str], *, source: str, ca: Path | None) -> dict[str, st
     return dict(plan.references)
 
 
+def pull(reference: str, *, source: str) -> None:
+    """Pull an image that no Debian package stands for, unless it is there.
+
+    Raises:
+        ImageUnavailable: it cannot be had, or ``source`` is debian.
+
+    """
+    if is_local(reference):
+        return
+    if source == "debian":
+        raise ImageUnavailable(f"{reference} is in no Debian package; use --images auto")
+    try:
+        process.run(["docker", "pull", reference])
+    except CommandFailed as error:
+        raise ImageUnavailable(
+            f"cannot pull {reference} (the last line above says why); check the network and the name in pins.env, or "
+            "use a server of the OpenAI API that runs elsewhere: --llm-endpoint URL"
+        ) from error
+
+
 def choose(pins: Sequence[str], *, source: str, platforms: Sequence[str]) -> Plan:
     """Decide for each pin, without making or pulling anything. ``source`` is hub, debian or auto."""
     known = Pins.load()

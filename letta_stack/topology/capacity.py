@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from letta_stack.errors import TooFewResources
+from letta_stack.errors import AcceleratorMissing, TooFewResources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 CPUS_VARIABLE = "LETTA_STACK_CPUS"
 MOST_CPUS = 2  # of each server; the engine refuses a limit above what it has
 GIB = 1024**3
+NVIDIA = "nvidia"
 
 
 def variables(engine: Engine) -> dict[str, str]:
@@ -38,6 +39,20 @@ def check(config: Mapping[str, Any], expected: Mapping[str, int], engine: Engine
             f"the services reserve {total / GIB:.1f} GiB, {expected.get(largest, 1)} x {largest} alone "
             f"{reserved[largest] / GIB:.1f}, but the engine has {engine.memory / GIB:.1f} GiB; give fewer --replicas"
         )
+
+
+def check_accelerators(config: Mapping[str, Any], engine: Engine) -> None:
+    """Raise ``AcceleratorMissing`` if a service reserves an NVIDIA GPU and the engine has none."""
+    if engine.nvidia:
+        return
+    for name, body in config["services"].items():
+        reserved = body.get("deploy", {}).get("resources", {}).get("reservations", {})
+        if any(one.get("driver") == NVIDIA for one in reserved.get("devices") or []):
+            raise AcceleratorMissing(
+                f"{name} needs an NVIDIA GPU, and this engine has none (`docker info` lists no nvidia runtime); set up "
+                "NVIDIA's Container Toolkit, or use a server of the OpenAI API that runs elsewhere: --llm-endpoint URL; "
+                "LETTA_STACK_LLM_GPU=none with --llm ollama runs on the processor, slowly"
+            )
 
 
 def reservation(service: Mapping[str, Any]) -> int:

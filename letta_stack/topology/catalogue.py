@@ -30,6 +30,7 @@ REDIS = Service("letta-redis", image="REDIS_IMAGE")
 MIGRATION = Service("letta-migrate", one_shot=True)
 GATEWAY = Service("letta-nginx", image="NGINX_IMAGE")
 COLLECTOR = Service("letta-collector")
+LANGUAGE_MODEL = Service("letta-llm", image="VLLM_IMAGE", optional=True)
 
 TOPOLOGIES = catalogue(
     [
@@ -80,6 +81,14 @@ TOPOLOGIES = catalogue(
                 PortFlag("--pg-port", "LETTA_STACK_PG_PORT", DATABASE.name),
                 PortFlag("--redis-port", "LETTA_STACK_REDIS_PORT", REDIS.name),
             ),
+        ),
+        Topology(
+            name="vllm",
+            summary="`single` with a language model of your own: vLLM or Ollama on a GPU, or any server of the OpenAI API",
+            entry="compose/vllm.yaml",
+            services=(Service(SERVER), LANGUAGE_MODEL),
+            published=SERVER,
+            language_model=True,
         ),
     ]
 )

@@ -37,6 +37,14 @@ def check(path: Path = ROOT / ".env") -> None:
         raise BadDotenv(f"{path.name}:{number}: {problem}")
 
 
+def values(path: Path = ROOT / ".env") -> dict[str, str]:
+    """Return what ``path``, found right by ``check``, assigns; nothing if there is no such file."""
+    if not path.is_file():
+        return {}
+    bindings = parse_stream(io.StringIO(path.read_text(encoding="utf-8-sig")))
+    return {one.key: one.value or "" for one in bindings if one.key}
+
+
 def problems(text: str) -> Iterator[tuple[int, str]]:
     """Yield line number and problem. Values are never repeated: they are keys and passwords.
 

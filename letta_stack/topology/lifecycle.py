@@ -25,6 +25,7 @@ from letta_stack.topology import (
     deployed,
     dotenv,
     exports,
+    language_model,
     preflight,
     report,
     secret_files,
@@ -62,6 +63,7 @@ def up(project: Project, sources: Sources) -> None:
 def _up(project: Project, sources: Sources) -> None:
     running_engine = inspect.require()
     dotenv.check()
+    language_model.check(project)
     project = project.with_variables(
         capacity.variables(running_engine) | deployed.variables(project.name)
     )
@@ -69,6 +71,7 @@ def _up(project: Project, sources: Sources) -> None:
     secret_files.single_source(config)
     project = project.counted(config)
     capacity.check(config, project.expected, running_engine)
+    capacity.check_accelerators(config, running_engine)
     ports = published(config)
     refuse_published_data(project.topology.name, config)
     preflight.ports(ports, project.name, project.port_flags)
@@ -85,7 +88,11 @@ def _up(project: Project, sources: Sources) -> None:
             console.say(f"warning: {warning}")
 
     image = config["services"][SERVER]["image"] if project.topology.has_server else ""
-    variables = sources.prepare(project.topology.images, running_engine, server=image)
+    optional = [one.name for one in project.topology.services if one.optional]
+    pulled = [config["services"][name]["image"] for name in optional if name in config["services"]]
+    variables = sources.prepare(
+        project.topology.images, running_engine, server=image, pulled=pulled
+    )
     project = source_tree.with_debugger(project.with_variables(variables), sources)
     if image:
         preflight.architecture(image, running_engine)
@@ -95,6 +102,8 @@ def _up(project: Project, sources: Sources) -> None:
         address = next(port for port in ports if port.service == project.topology.published)
         answer(project, address)
         server = next(state for state in project.runner.states() if state.service == SERVER)
+        if warning := language_model.silence(project, server.container):
+            console.say(f"warning: {warning}")
         console.result(report.success(project, address, server.container, config))
     else:
         console.result(report.data_services(project, exports.lines(project)))

@@ -13,6 +13,7 @@ class Service:
     image: str = ""  # the pin of its image; "" is the server's own
     one_shot: bool = False  # ends with code 0 when its work is done
     replicated: bool = False  # `--replicas N` makes N containers of it
+    optional: bool = False  # not in every variant of the topology; no Debian package has its image
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Topology:
         False  # whether its passwords are files that are generated before the first start
     )
     tls: bool = False  # whether its gateway takes a certificate
+    language_model: bool = False  # whether `--llm` and `--llm-endpoint` say what serves its model
     tags: tuple[str, ...] = ()  # nox's
 
     @property
@@ -53,8 +55,10 @@ class Topology:
 
     @property
     def images(self) -> tuple[str, ...]:
-        """The pins of the third-party images, each once."""
-        return tuple(dict.fromkeys(one.image for one in self.services if one.image))
+        """The pins of the third-party images that every variant has, each once."""
+        return tuple(
+            dict.fromkeys(one.image for one in self.services if one.image and not one.optional)
+        )
 
     @property
     def one_shots(self) -> frozenset[str]:
@@ -67,5 +71,7 @@ class Topology:
         return any(not service.image for service in self.services)
 
     def expected(self, replicas: int) -> dict[str, int]:
-        """Return how many containers of each service there are when ``replicas`` are wanted."""
-        return {one.name: replicas if one.replicated else 1 for one in self.services}
+        """Return how many containers of each service there are at least when ``replicas`` are wanted."""
+        return {
+            one.name: replicas if one.replicated else 1 for one in self.services if not one.optional
+        }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from letta_stack.certs import store as tls
 from letta_stack.errors import BadValue
+from letta_stack.topology import dotenv
 from letta_stack.topology.catalogue import PORT_VARIABLE, SERVER, find
 from letta_stack.topology.model import PortFlag
 from letta_stack.topology.runners.compose import Compose
@@ -67,6 +69,11 @@ class Project:
     def with_variables(self, variables: Mapping[str, str]) -> Project:
         """Return the same project with more variables."""
         return replace(self, variables={**self.variables, **variables})
+
+    def setting(self, name: str) -> str:
+        """Return what compose takes for a variable: from a flag, from the shell or from `.env`; "" if nobody sets it."""
+        sources = (self.variables, os.environ, dotenv.values())
+        return next((source[name] for source in sources if name in source), "")
 
     def counted(self, config: Mapping[str, Any]) -> Project:
         """Return the same project with the number of servers of its rendered model: .env may set it as well."""

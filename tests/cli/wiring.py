@@ -255,6 +255,21 @@ TABLE = (
         also={f"{LIFECYCLE}up": None},
     ),
     Wiring(
+        "up",
+        f"{LIFECYCLE}up",
+        (
+            Wire("--llm", "project.variables.LETTA_STACK_LLM", None, "ollama", "ollama"),
+            Wire(
+                "--llm-endpoint",
+                "project.variables.LETTA_STACK_LLM_ENDPOINT",
+                None,
+                "http://gpu:8000",
+                "http://gpu:8000",
+            ),
+        ),
+        base=("--env", "vllm"),
+    ),
+    Wiring(
         "env",
         "letta_stack.topology.exports:lines",
         (

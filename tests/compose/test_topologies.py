@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -173,11 +174,17 @@ def test_hot_mounts_the_source_read_only_and_makes_no_directory_for_it(render: R
     assert server["environment"]["LETTA_STACK_USER"] == "1000:1000"
 
 
+def fragments_of(entry: Path, path: str) -> list[Path]:
+    """Return the files that a path in an entry can mean: variables in it choose one of several."""
+    pattern = re.sub(r"(\$\{[^}]*\})+", "*", path)
+    return sorted(one.resolve() for one in entry.parent.glob(pattern))
+
+
 def test_no_fragment_is_listed_twice_and_none_is_forgotten() -> None:
     listed: set[str] = set()
     for entry in [*ROOT.glob("*compose.yaml"), *ROOT.glob("compose/*.yaml")]:
         (include,) = yaml.safe_load(entry.read_text())["include"]
-        paths = [str((entry.parent / path).resolve()) for path in include["path"]]
+        paths = [str(one) for path in include["path"] for one in fragments_of(entry, path)]
         assert len(set(paths)) == len(paths), entry
         listed |= set(paths)
     fragments = {str(path) for path in ROOT.glob("compose/services/*.yaml")}

@@ -6,6 +6,7 @@ by itself, as `docker run` does: they belong to `single`, the topology that is t
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 from dataclasses import asdict, dataclass
@@ -27,7 +28,7 @@ from letta_stack.secrets import kinds
 from letta_stack.secrets.store import Store
 from letta_stack.topology.catalogue import SERVER, TOPOLOGIES
 from letta_stack.topology.project import Project
-from tests.smoke import harness
+from tests.smoke import harness, inference
 from tests.smoke.harness import Server
 from tests.support import images
 
@@ -43,7 +44,7 @@ TEST_SECONDS = 180
 IMAGE_BY_ITSELF = "single"
 ARM64 = "linux/arm64"
 # Each is another topology with one difference: it runs what is its own (`only`) and what is marked `basic`.
-VARIANTS = {"hot", "services"}
+VARIANTS = {"hot", "services", "vllm"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -243,16 +244,28 @@ def hot_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def deployment(topology: str, request: pytest.FixtureRequest) -> Iterator[Deployment]:
-    """Bring a topology up beside whatever else runs here, and leave nothing of it behind."""
-    images.prepare([topology])
-    project = f"{harness.RUN}-{topology}"
-    port = harness.free_port()
-    replicas = "2" if any(one.replicated for one in TOPOLOGIES[topology].services) else ""
-    environment = harness.blank_environment() | harness.PROVIDER
-    options = []
+    """Bring a topology up and leave nothing of it behind."""
+    options: Sequence[str] = []
+    environment = harness.PROVIDER
     if TOPOLOGIES[topology].mounts_source:
         options = ["--letta-source", str(request.getfixturevalue("hot_source"))]
         options += ["--debug-port", harness.free_port()]
+    if TOPOLOGIES[topology].language_model:
+        environment = {**environment, **inference.environment()}
+    with deployed(topology, topology, environment, *options) as one:
+        yield one
+
+
+@contextlib.contextmanager
+def deployed(
+    topology: str, name: str, settings: Mapping[str, str], *options: str
+) -> Iterator[Deployment]:
+    """Bring a topology up beside whatever else runs here; give it with the scripted model on its network."""
+    images.prepare([topology])
+    project = f"{harness.RUN}-{name}"
+    port = harness.free_port()
+    replicas = "2" if any(one.replicated for one in TOPOLOGIES[topology].services) else ""
+    environment = {**harness.blank_environment(), **settings}
     # Compose takes a network with these labels for its own. It must be there before the stack is: the server
     # looks for the models of its providers only once, when it starts.
     short_name = provider_network(topology)
@@ -261,7 +274,7 @@ def deployment(topology: str, request: pytest.FixtureRequest) -> Iterator[Deploy
     docker.network.create(network, labels=labels)
     try:
         with harness.script(
-            f"{topology}-stub",
+            f"{name}-stub",
             "llm_stub.py",
             networks=[network],
             network_aliases=[harness.STUB_HOST],

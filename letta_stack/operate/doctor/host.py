@@ -70,7 +70,7 @@ def services(subject: Subject) -> Finding:
         for one in subject.states
         if not (one.ready or (one.service in one_shot and one.ended_well))
     ]
-    missing = sorted(set(subject.project.topology.names) - {one.service for one in subject.states})
+    missing = sorted(set(subject.project.expected) - {one.service for one in subject.states})
     if bad or missing:
         seen = ", ".join([*map(str, bad), *(f"{name} missing" for name in missing)])
         flags = subject.project.flags

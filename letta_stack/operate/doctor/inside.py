@@ -216,7 +216,7 @@ def providers(facts: dict[str, Any], answer: dict[str, Any]) -> list[Finding]:
         if (
             one["category"] == "base"
             and wanted
-            and wanted.rstrip("/") != (one["url"] or "").rstrip("/")
+            and address(one["type"], wanted) != address(one["type"], one["url"] or "")
         ):
             text = f"the database has {one['url']}, the environment {wanted}: the server never updates it"
             fix = "see docs/operating.md, 'A base URL frozen in the database'"
@@ -240,6 +240,12 @@ def providers(facts: dict[str, Any], answer: dict[str, Any]) -> list[Finding]:
         elif seen:
             found.append(ok(name, f"{one['url']} answers with {seen}"))
     return found
+
+
+def address(kind: str, url: str) -> str:
+    """Return a base URL in the one form in which two are compared: to vLLM's the server adds what is missing."""
+    trimmed = url.rstrip("/")
+    return trimmed.removesuffix("/v1") if kind == "vllm" else trimmed
 
 
 def models(facts: dict[str, Any]) -> Finding:

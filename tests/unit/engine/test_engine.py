@@ -342,3 +342,19 @@ def test_plugins_are_named_as_the_distribution_names_them(
     monkeypatch.setattr(packages, "installed", lambda name: name == "docker-ce")
     assert packages.plugins(named) == ("docker-buildx-plugin", "docker-compose-plugin")
     assert set(names) < set(named.all)
+
+
+@pytest.mark.parametrize(
+    ("changes", "nvidia"),
+    [
+        ({}, False),
+        ({"Runtimes": {"runc": {}}, "DiscoveredDevices": None}, False),
+        ({"Runtimes": {"runc": {}, "nvidia": {}}}, True),
+        ({"DiscoveredDevices": [{"Source": "cdi", "ID": "nvidia.com/gpu=0"}]}, True),
+        ({"DiscoveredDevices": [{"Source": "cdi", "ID": "amd.com/gpu=0"}]}, False),
+    ],
+)
+def test_gpus_are_there_when_the_engine_can_give_them(
+    changes: dict[str, object], nvidia: bool
+) -> None:
+    assert inspect.parse(info(**changes)).nvidia is nvidia

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from letta_stack.base import process
+from letta_stack.base.paths import ROOT
 from letta_stack.base.process import Completed
 from letta_stack.errors import BootstrapMissing, BuildFailed, CommandFailed, ImageUnavailable
 from letta_stack.image import third_party
@@ -216,8 +218,12 @@ def test_the_tag_names_everything_that_goes_into_an_equivalent() -> None:
 
 
 def test_every_image_that_a_pin_names_has_an_equivalent() -> None:
-    pins = [pin for pin in PINS if pin.endswith("_IMAGE")]
+    fragments = [path.read_text() for path in ROOT.glob("compose/services/llm-*.yaml")]
+    # Of language models there are no Debian packages.
+    registry_only = set(re.findall(r"\$\{(\w+_IMAGE)", "".join(fragments)))
+    pins = [pin for pin in PINS if pin.endswith("_IMAGE") and pin not in registry_only]
 
+    assert registry_only == {"OLLAMA_IMAGE", "VLLM_IMAGE"}
     assert [
         pin
         for pin in pins
@@ -249,3 +255,36 @@ def test_bases_are_made_for_this_machine_too_because_build_stages_run_on_it(
     plan = third_party.choose(["POSTGRES_IMAGE"], source="debian", platforms=("linux/arm64",))
 
     assert plan.platforms == BOTH
+
+
+@pytest.mark.parametrize("source", ["auto", "hub", "debian"])
+def test_an_image_that_is_there_is_not_pulled(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, Registry(local=["a/b:1"]))
+    monkeypatch.setattr(process, "run", lambda argv: pytest.fail(f"ran {argv}"))
+
+    third_party.pull("a/b:1", source=source)
+
+
+def test_an_image_that_only_a_registry_has_is_pulled(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, Registry())
+    ran: list[Sequence[str]] = []
+    monkeypatch.setattr(process, "run", ran.append)
+
+    third_party.pull("a/b:1", source="auto")
+
+    assert ran == [["docker", "pull", "a/b:1"]]
+    with pytest.raises(ImageUnavailable, match="a/b:1 is in no Debian package"):
+        third_party.pull("a/b:1", source="debian")
+
+
+def test_an_image_that_no_registry_gives_is_named_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(argv: Sequence[str]) -> None:
+        raise CommandFailed(argv, 1)
+
+    use(monkeypatch, Registry())
+    monkeypatch.setattr(process, "run", fail)
+
+    with pytest.raises(ImageUnavailable, match=r"cannot pull a/b:1 .* --llm-endpoint URL"):
+        third_party.pull("a/b:1", source="hub")

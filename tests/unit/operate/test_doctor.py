@@ -30,6 +30,7 @@ HEALTHY: dict[str, Any] = {
     "providers": [{"name": "openai", "type": "openai", "category": "base", "url": "https://a/v1"}],
     "lost": [],
 }
+VLLM = {"providers": [{"name": "vllm", "type": "vllm", "category": "base", "url": "http://b/v1"}]}
 ANSWER: dict[str, Any] = {
     "head": "b",
     "collector": True,
@@ -106,6 +107,13 @@ def test_the_api_is_asked_where_it_is_published(
         ({}, {"statuses": {"openai": "timed out"}}, "provider openai", FAIL),
         ({}, {"environment": {"OPENAI_BASE_URL": "https://b/v1"}}, "provider openai", FAIL),
         ({}, {"environment": {"OPENAI_BASE_URL": "https://a/v1/"}}, "provider openai", OK),
+        (
+            VLLM,
+            {"environment": {"VLLM_API_BASE": "http://b"}, "statuses": {"vllm": "200"}},
+            "provider vllm",
+            OK,
+        ),
+        (VLLM, {"environment": {"VLLM_API_BASE": "http://c"}}, "provider vllm", FAIL),
     ],
 )
 def test_what_is_seen_from_inside_becomes_a_finding(

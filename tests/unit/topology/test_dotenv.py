@@ -83,3 +83,12 @@ def test_what_is_not_utf_8_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(BadDotenv, match="as UTF-8"):
         dotenv.check(path)
+
+
+def test_values_are_read_as_compose_does(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    assert dotenv.values(path) == {}
+
+    path.write_text("# a comment\nA=1\nexport B='two words'\nC=\n", encoding="utf-8-sig")
+
+    assert dotenv.values(path) == {"A": "1", "B": "two words", "C": ""}

@@ -69,7 +69,7 @@ def test_what_the_collector_reads_is_passed() -> None:
 
 def test_what_the_example_names_is_passed_or_is_composes_own() -> None:
     example = set(re.findall(r"(?m)^#?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text()))
-    fragments = "".join(path.read_text() for path in ROOT.glob("compose/services/*.yaml"))
+    fragments = "".join(path.read_text() for path in ROOT.glob("compose/**/*.yaml"))
     interpolated = set(re.findall(r"\$\{([A-Z0-9_]+)", fragments))
 
     assert "OLLAMA_BASE_URL" in example

@@ -14,7 +14,7 @@ import sys
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
-from . import confidential, logs, startup, tracing, unavailable
+from . import confidential, logs, models, startup, tracing, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -105,6 +105,7 @@ AFTER: dict[str, tuple[Patch, ...]] = {
     "anthropic._base_client": (close_no_client_from_its_finaliser,),
     "letta.data_sources.redis_client": (give_redis_its_password, speak_tls_with_redis),
     "letta.config": (confidential.keep_uri_out_of_config_file,),
+    "letta.llm_api.openai": (models.take_any_list_of_models,),
     "letta.monitoring.event_loop_watchdog": (stop_watchdog_at_once,),
     "letta.log": (logs.log_with_trace,),
     "letta.otel.context": (tracing.count_by_identifiers_only,),

@@ -6,7 +6,7 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import database, environment, telemetry
+from . import database, environment, models, telemetry
 from .errors import BadSetting
 from .telemetry import LOOPBACK
 
@@ -32,6 +32,8 @@ class Plan:
     host: str
     port: int
     wait_timeout: int
+    context: int
+    """How many tokens a model takes whose server does not say it."""
     authority: str = ""
     """The authority of external PostgreSQL's and Redis's certificates; "" if they are spoken to without."""
 
@@ -80,6 +82,9 @@ def make_plan(settings: Mapping[str, str]) -> Plan:
         port=environment.port(settings, "PORT", default=API_PORT),
         wait_timeout=environment.wait_timeout(settings),
         authority=settings.get(database.AUTHORITY, ""),
+        context=environment.number(
+            settings, models.CONTEXT, default=models.DEFAULT_CONTEXT, highest=100_000_000
+        ),
     )
 
 
@@ -124,6 +129,7 @@ def server_environment(
         # The server compares with exactly `true`; `True` leaves the API open.
         "LETTA_SERVER_SECURE": "true" if plan.secure else "false",
         "LETTA_STACK_WAIT_TIMEOUT": str(plan.wait_timeout),
+        models.CONTEXT: str(plan.context),
     }
     result.pop("LETTA_SERVER_PASSWORD", None)
     if server_password:

@@ -94,7 +94,7 @@ def server(tmp_path: Path, base: str) -> Iterator[Server]:
     directory.mkdir()
     handler = functools.partial(QuietHandler, directory=str(directory))
     with ThreadingHTTPServer((address, 0), handler) as http:
-        thread = threading.Thread(target=http.serve_forever)
+        thread = threading.Thread(target=http.serve_forever, args=(0.01,))
         thread.start()
         yield Server(directory, f"http://{address}:{http.server_port}", base)
         http.shutdown()

@@ -42,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
 def endpoint() -> Iterator[str]:
     Handler.asked = []
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

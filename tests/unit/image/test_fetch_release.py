@@ -68,7 +68,7 @@ def release(tmp_path: Path) -> Iterator[Release]:
     directory.mkdir()
     handler = functools.partial(QuietHandler, directory=str(directory))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield Release(directory, f"http://127.0.0.1:{server.server_port}/")
         server.shutdown()

@@ -194,8 +194,10 @@ def test_a_floating_tag_that_cannot_be_written_leaves_its_registry_incomplete(
 
     monkeypatch.setattr(Repository, "put_manifest", refuse)
 
+    lines: list[str] = []
     with pytest.raises(RegistryDenied, match="no right to move it"):
-        publisher().push(built(), needed_bytes=0)
+        publisher(lines=lines).push(built(), needed_bytes=0)
+    assert lines[-1] == f"{A}: failed: no right to move it"
     assert set(registry.stored[str(A)].tags) == {"0.16.8", "0.16"}
 
 
@@ -227,6 +229,24 @@ def test_the_first_of_two_published_images_that_fits_is_taken(
 
     with pytest.raises(TagTaken, match=rf"{A}:0\.16\.8 is .* this build is {digest}"):
         publisher(A, B).push(no_build, needed_bytes=0, reuse=True)
+
+
+def test_a_promotion_finds_out_first_whether_it_may_write(
+    registry: MemoryRegistry, built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = publisher().upload(built(), needed_bytes=0)
+    lines: list[str] = []
+
+    def refuse(_: Repository) -> None:
+        raise RegistryReadOnly("read-only")
+
+    with Repository(A, policy=QUICK) as source:
+        publisher(B, lines=lines).promote(source, [digest])
+        assert [line.split()[0] for line in lines[:4]] == [str(B), *NAMES]
+
+        monkeypatch.setattr(Repository, "check_writable", refuse)
+        with pytest.raises(RegistryReadOnly):
+            publisher(B).promote(source, [digest])
 
 
 def test_a_promotion_is_checked_like_a_build(registry: MemoryRegistry, built: Built) -> None:

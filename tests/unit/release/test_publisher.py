@@ -66,24 +66,6 @@ def test_the_same_push_again_writes_nothing(registry: MemoryRegistry, built: Bui
     assert lines[6:] == [f"a.example/letta/letta:{tag} unchanged" for tag in NAMES]
 
 
-def test_an_upload_has_no_name_and_becomes_a_release_by_its_digest(
-    registry: MemoryRegistry, built: Built
-) -> None:
-    halves = [
-        publisher(wanted=replace(WANTED, platforms=(platform,))).upload(
-            built(platform[-5:].encode(), (platform,)), needed_bytes=0
-        )
-        for platform in PLATFORMS
-    ]
-    assert registry.stored[str(A)].tags == {}
-
-    with Repository(A, policy=QUICK) as source:
-        joined = publisher(B).promote(source, halves)
-
-    assert joined not in halves
-    assert registry.stored[str(B)].tags == dict.fromkeys(NAMES, joined)
-
-
 def test_what_is_published_is_found_without_a_build_and_copied(
     registry: MemoryRegistry, built: Built
 ) -> None:
@@ -202,14 +184,3 @@ def test_a_build_has_a_directory_with_enough_room_that_goes_away(
     assert asked == [(paths[0].parent, 7)]
     assert paths[0].parent.name.startswith("letta-stack-")
     assert not paths[0].parent.exists()
-
-
-def test_one_digest_is_promoted_as_it_is(registry: MemoryRegistry, built: Built) -> None:
-    digest = publisher().upload(built(), needed_bytes=0)
-
-    with Repository(A, policy=QUICK) as source:
-        assert publisher(B).promote(source, [digest]) == digest
-        assert publisher(A).promote(source, [digest]) == digest
-
-    for target in (A, B):
-        assert registry.stored[str(target)].tags == dict.fromkeys(NAMES, digest)

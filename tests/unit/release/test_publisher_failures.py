@@ -24,7 +24,6 @@ from tests.support.releases import (
     LABELS,
     NAMES,
     PLATFORMS,
-    QUICK,
     WANTED,
     A,
     B,
@@ -229,33 +228,3 @@ def test_the_first_of_two_published_images_that_fits_is_taken(
 
     with pytest.raises(TagTaken, match=rf"{A}:0\.16\.8 is .* this build is {digest}"):
         publisher(A, B).push(no_build, needed_bytes=0, reuse=True)
-
-
-def test_a_promotion_finds_out_first_whether_it_may_write(
-    registry: MemoryRegistry, built: Built, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    digest = publisher().upload(built(), needed_bytes=0)
-    lines: list[str] = []
-
-    def refuse(_: Repository) -> None:
-        raise RegistryReadOnly("read-only")
-
-    with Repository(A, policy=QUICK) as source:
-        publisher(B, lines=lines).promote(source, [digest])
-        assert [line.split()[0] for line in lines[:4]] == [str(B), *NAMES]
-
-        monkeypatch.setattr(Repository, "check_writable", refuse)
-        with pytest.raises(RegistryReadOnly):
-            publisher(B).promote(source, [digest])
-
-
-def test_a_promotion_is_checked_like_a_build(registry: MemoryRegistry, built: Built) -> None:
-    digest = publisher().upload(built(), needed_bytes=0)
-    registry.writes.clear()
-
-    with (
-        Repository(A, policy=QUICK) as source,
-        pytest.raises(PlatformMissing),
-    ):
-        publisher(B, wanted=replace(WANTED, platforms=PLATFORMS[:1])).promote(source, [digest])
-    assert registry.writes == []

@@ -124,10 +124,12 @@ def test_a_dry_run_has_no_digest_to_print(
         (["build", "--push"], PUSH),
         (["build", "--check-reproducible"], REPRODUCIBLE),
         (["promote", DIGEST], PROMOTE),
+        (["certs.make"], "letta_stack.certs.make:make"),
+        (["certs.use"], "letta_stack.certs.make:use"),
     ],
     ids=str,
 )
-def test_how_a_release_goes_is_said_to_standard_error(
+def test_how_it_goes_is_said_to_standard_error(
     arguments: list[str],
     place: str,
     inv: Inv,

@@ -42,6 +42,11 @@ def test_readme_describes_every_topology_in_the_words_of_the_code(topology: Topo
     assert row in README.splitlines()
 
 
+@pytest.mark.parametrize("name", TOPOLOGIES)
+def test_every_topology_has_a_page(name: str) -> None:
+    assert f"inv up --env {name}" in (ROOT / f"docs/topologies/{name}.md").read_text()
+
+
 def test_readme_names_the_image_that_is_built() -> None:
     assert re.findall(r"letta-stack/letta:(\S+)", README) == [Pins.load()["LETTA_VERSION"]]
 

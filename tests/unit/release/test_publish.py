@@ -12,7 +12,6 @@ from letta_stack.errors import (
     BadReference,
     BadValue,
     BuilderUnfit,
-    ContentBroken,
     DirtyTree,
     LettaCode,
     VersionsDisagree,
@@ -21,13 +20,11 @@ from letta_stack.image import server, third_party
 from letta_stack.image.server import Request
 from letta_stack.image.sources import Sources
 from letta_stack.pins.file import Pins
-from letta_stack.registry.layout import Layout
 from letta_stack.registry.reference import Target
-from letta_stack.release import build, promote, version_check
+from letta_stack.release import build, promote
 from letta_stack.release.options import Options
 from letta_stack.release.plan import Wanted
-from letta_stack.release.tags import Channel, ImageVersion, parse_version
-from tests.support.layouts import layer, write_layout
+from letta_stack.release.tags import Channel, parse_version
 
 PINNED = Pins.load()["LETTA_VERSION"]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -35,7 +32,6 @@ CLEAN = Checkout(COMMIT, 1_700_000_000)
 DIRTY = Checkout(COMMIT, 1_700_000_000, ("file",), "89abcdef")
 REQUEST = Request(("linux/amd64", "linux/arm64"))
 TODAY = dt.date(2026, 3, 1)
-DIST_INFO = "opt/letta/venv/lib/python3.11/site-packages/letta"
 
 
 def flags(**changes: object) -> Options:
@@ -217,39 +213,6 @@ def test_a_machine_is_asked_for_engine_disk_and_builder(monkeypatch: pytest.Monk
     build.check_machine(REQUEST)
 
     assert asked == [("engine", True), REQUEST]
-
-
-def metadata(version: str) -> bytes:
-    name = f"{DIST_INFO}-{version}.dist-info/METADATA"
-    return layer(
-        {
-            f"{DIST_INFO}_client-1.0.dist-info/METADATA": b"Version: 1.0\n",
-            name: f"Metadata-Version: 2.4\nName: letta\nVersion: {version}\n".encode(),
-        }
-    )
-
-
-def check(path: Path, layers: dict[str, list[bytes]], release: ImageVersion) -> None:
-    with Layout(write_layout(path / "image.tar", layers)) as layout:
-        version_check.check_metadata(layout.image, release)
-
-
-def test_the_letta_inside_is_compared_with_the_tag_on_every_platform(tmp_path: Path) -> None:
-    below = layer({"etc/x": b"x"})
-    good = {"linux/amd64": [below, metadata("0.16.8")], "linux/arm64": [metadata("0.16.8"), below]}
-
-    check(tmp_path, good, parse_version("0.16.8-r2"))
-    with pytest.raises(VersionsDisagree, match=r"linux/arm64: image metadata says Letta 0\.16\.7"):
-        check(tmp_path, {**good, "linux/arm64": [metadata("0.16.7")]}, parse_version("0.16.8"))
-    with pytest.raises(ContentBroken, match="linux/arm64 has no Letta"):
-        check(tmp_path, {**good, "linux/arm64": [below]}, parse_version("0.16.8"))
-
-
-def test_a_letta_that_a_later_layer_replaced_does_not_count(tmp_path: Path) -> None:
-    inner = layer({f"./{DIST_INFO}-0.16.8.dist-info/METADATA": b"Name: letta\nVersion: 0.16.8\n"})
-    damaged = layer({f"{DIST_INFO}-0.16.8.dist-info/METADATA": b"Name: letta\n"})
-
-    check(tmp_path, {"linux/amd64": [metadata("0.16.7"), inner, damaged]}, parse_version("0.16.8"))
 
 
 def test_a_source_that_does_not_exist_is_refused() -> None:

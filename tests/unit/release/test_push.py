@@ -5,25 +5,25 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
 
 from letta_stack.base import git
 from letta_stack.base.git import Checkout
 from letta_stack.base.paths import ROOT
-from letta_stack.errors import BadReference, BadValue, BadVersion, DirtyTree, LettaCode, LowDisk
+from letta_stack.errors import BadReference, LowDisk
 from letta_stack.image import server, third_party
 from letta_stack.image.server import Request
-from letta_stack.registry import credentials, oci
+from letta_stack.registry import oci
 from letta_stack.registry.reference import Target
 from letta_stack.registry.repository import Repository
 from letta_stack.release import build, promote, push, version_check
 from letta_stack.release.options import Options
-from letta_stack.release.publisher import Publisher
 from tests.support.layouts import Memory
-from tests.support.memory_registry import MemoryRegistry
+
+if TYPE_CHECKING:
+    from letta_stack.release.publisher import Publisher
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REQUEST = Request(("linux/amd64",), images="hub", otelcol="release")
@@ -40,24 +40,6 @@ def checkout(monkeypatch: pytest.MonkeyPatch) -> None:
 def bases(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = third_party.Plan({"DEBIAN_IMAGE": "debian@sha256:1"}, {}, ())
     monkeypatch.setattr(third_party, "choose", lambda *_, **__: plan)
-
-
-@pytest.fixture
-def published(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Publisher, dict[str, Any]]]:
-    """Return what the publisher is asked for; builds are made, into nothing."""
-    calls: list[tuple[str, Publisher, dict[str, Any]]] = []
-
-    def note(name: str) -> Any:
-        def act(self: Publisher, *arguments: Any, **options: Any) -> str:
-            calls.append((name, self, {**options, "arguments": arguments}))
-            return DIGEST
-
-        return act
-
-    for name in ("push", "upload", "promote", "preview"):
-        monkeypatch.setattr(Publisher, name, note(name))
-    monkeypatch.setattr(build, "check_machine", lambda _: None)
-    return calls
 
 
 @pytest.mark.parametrize("no_cache", [False, True])
@@ -213,98 +195,6 @@ def test_a_host_that_may_be_plain_has_no_scheme() -> None:
 
     with pytest.raises(BadReference, match="without a scheme"):
         options.targets()
-
-
-def test_tags_are_shown_as_if_nothing_were_published_without_a_repository() -> None:
-    lines: list[str] = []
-
-    push.show_tags(Options([], [], version="0.16.8"), ca=None, say=lines.append)
-
-    assert lines[0] == "no --repository given: as if nothing were published"
-    assert [line.split()[0] for line in lines[2:]] == ["0.16.8", "0.16", "latest"]
-
-
-def first_tag(options: Options) -> str:
-    lines: list[str] = []
-    push.show_tags(options, ca=None, say=lines.append)
-    assert lines[1] == "tags"
-    return lines[2].split()[0]
-
-
-def test_tags_of_every_channel_are_shown() -> None:
-    today = dt.datetime.now(tz=dt.UTC).date()
-
-    def tag(channel: str, revision: str = "0") -> str:
-        return first_tag(Options([], [], version="0.16.8", channel=channel, revision=revision))
-
-    assert tag("release") == "0.16.8"
-    assert tag("release", "2") == "0.16.8-r2"
-    assert tag("commit") == f"sha-{COMMIT[:12]}"
-    nightly = tag("nightly")
-    assert f"nightly-{today:%Y%m%d}" <= nightly <= f"nightly-{dt.datetime.now(tz=dt.UTC):%Y%m%d}"
-
-
-def test_only_the_tag_of_a_commit_needs_a_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: Path) -> Checkout:
-        raise DirtyTree("no checkout")
-
-    monkeypatch.setattr(git, "read", fail)
-
-    assert first_tag(Options([], [], version="0.16.8")) == "0.16.8"
-    with pytest.raises(DirtyTree):
-        first_tag(Options([], [], version="0.16.8", channel="commit"))
-
-
-@pytest.mark.parametrize(
-    ("given", "error", "named"),
-    [
-        ({"channel": "stable"}, BadValue, "--channel"),
-        ({"revision": "two"}, BadValue, "--revision"),
-        ({"version": "0.17.0"}, LettaCode, "allow-letta-code"),
-    ],
-)
-def test_tags_of_what_cannot_be_meant_are_refused(
-    given: dict[str, str], error: type[Exception], named: str
-) -> None:
-    with pytest.raises(error, match=named):
-        first_tag(Options([], [], **{"version": "0.16.8", **given}))  # type: ignore[arg-type]
-
-
-def test_tags_of_letta_code_are_shown_to_who_wants_them() -> None:
-    assert first_tag(Options([], [], version="0.17.0", allow_letta_code=True)) == "0.17.0"
-
-
-def test_a_repository_is_asked_with_what_the_user_said_about_it(
-    published: list[tuple[str, Publisher, dict[str, Any]]],
-) -> None:
-    options = Options(
-        [], ["a.example/x"], version="0.16.8", plain_http=["a.example"], allow_older=True
-    )
-
-    push.show_tags(options, ca=Path("ca.pem"), say=print)
-
-    ((name, publisher, _),) = published
-    assert name == "preview"
-    assert publisher.wanted.allow_older
-    assert (publisher.ca, publisher.plain_http) == (Path("ca.pem"), ["a.example"])
-    assert publisher.targets == [Target("a.example", "x")]
-
-
-def test_tags_are_shown_against_what_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "find", lambda _: None)
-    monkeypatch.setattr(requests.Session, "request", MemoryRegistry().request)
-    lines: list[str] = []
-
-    options = Options([], ["a.example/letta/letta"], version="0.16.8-r2")
-    push.show_tags(options, ca=None, say=lines.append)
-
-    assert lines[0] == "a.example/letta/letta"
-    assert lines[1].split()[0] == "0.16.8-r2"
-
-
-def test_tags_of_a_version_that_is_none_are_refused() -> None:
-    with pytest.raises(BadVersion):
-        push.show_tags(Options([], [], version=""), ca=None, say=print)
 
 
 def test_the_inputs_depend_on_bases_and_collector_and_not_on_platforms(

@@ -44,17 +44,30 @@ class Mutant:
     line: int
     description: str
     tree: ast.Module
+    function: str  # the function or method in whose body it is, "" outside of them
+
+
+def functions(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[ast.AST, str]]:
+    """Yield everything in the bodies of a module's functions and methods, with the function's qualified name."""
+    for statement in body:
+        if isinstance(statement, ast.FunctionDef):
+            for inner in statement.body:
+                yield from ((node, prefix + statement.name) for node in ast.walk(inner))
+        elif isinstance(statement, ast.ClassDef):
+            yield from functions(statement.body, f"{prefix}{statement.name}.")
 
 
 def mutants(source: str) -> Iterator[Mutant]:
     """Yield every mutant of a module."""
     original = ast.parse(source)
+    inside = dict(functions(original.body))
     for number, (node, _) in enumerate(places(original)):
         for description, change in changes(node):
             tree = copy.deepcopy(original)
             target = list(places(tree))[number]
             replace(target, change(target[0]))
-            yield Mutant(getattr(node, "lineno", 0), description, ast.fix_missing_locations(tree))
+            line = getattr(node, "lineno", 0)
+            yield Mutant(line, description, ast.fix_missing_locations(tree), inside.get(node, ""))
 
 
 Slot = tuple[ast.AST, str, "int | None"]  # parent, field, index in the field

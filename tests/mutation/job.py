@@ -42,11 +42,14 @@ class Job:
 
 def jobs_of(package: str, lines: Lines) -> Iterator[Job]:
     """Yield a package's mistakes; for code that runs on import every test that reaches the file is asked."""
+    everybody = {test for reached in lines.values() for tests in reached.values() for test in tests}
     for path in sorted((ROOT / "letta_stack" / package).rglob("*.py")):
         reached = lines.get(str(path), {})
-        everyone = sorted({test for tests in reached.values() for test in tests if test})
+        readers = {test for tests in reached.values() for test in tests if test} or everybody
         for mutant in mutants(path.read_text(encoding="utf-8")):
-            tests = reached.get(mutant.line, [])
+            # The lines inside of a long literal run with its first one.
+            tests = reached.get(mutant.line) or reached.get(mutant.statement) or []
             on_import = "" in tests or not mutant.function
-            asked = everyone if "" in tests or (tests == [] and mutant.line in reached) else tests
-            yield Job(path, mutant, asked, on_import)
+            yield Job(
+                path, mutant, sorted({*(readers if "" in tests else tests)} - {""}), on_import
+            )

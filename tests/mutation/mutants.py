@@ -42,9 +42,18 @@ class Mutant:
     """A module with one mistake."""
 
     line: int
+    statement: int  # where the statement begins
     description: str
     tree: ast.Module
     function: str  # the function or method in whose body it is, "" outside of them
+
+
+def statements(tree: ast.AST, line: int = 0) -> Iterator[tuple[ast.AST, int]]:
+    """Yield everything in a tree with the line where the innermost statement around it begins."""
+    for node in ast.iter_child_nodes(tree):
+        inner = node.lineno if isinstance(node, ast.stmt) else line
+        yield node, inner
+        yield from statements(node, inner)
 
 
 def functions(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[ast.AST, str]]:
@@ -60,14 +69,14 @@ def functions(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[ast.AST,
 def mutants(source: str) -> Iterator[Mutant]:
     """Yield every mutant of a module."""
     original = ast.parse(source)
-    inside = dict(functions(original.body))
+    inside, begins = dict(functions(original.body)), dict(statements(original))
     for number, (node, _) in enumerate(places(original)):
         for description, change in changes(node):
             tree = copy.deepcopy(original)
             target = list(places(tree))[number]
             replace(target, change(target[0]))
-            line = getattr(node, "lineno", 0)
-            yield Mutant(line, description, ast.fix_missing_locations(tree), inside.get(node, ""))
+            ast.fix_missing_locations(tree)
+            yield Mutant(node.lineno, begins[node], description, tree, inside.get(node, ""))
 
 
 Slot = tuple[ast.AST, str, "int | None"]  # parent, field, index in the field
@@ -96,7 +105,7 @@ def is_text_for_people(child: ast.AST) -> bool:
             return True
         case ast.Expr(value=ast.Constant()):
             return True
-        case ast.keyword(arg="help" | "describe"):
+        case ast.keyword(arg="help" | "describe" | "summary"):
             return True
         case ast.Constant(value=str() as text):
             return " " in text
@@ -126,7 +135,9 @@ def changes(node: ast.AST) -> Iterator[tuple[str, Change]]:
             yield "call left out", lambda _: ast.Pass()
         case ast.Call(keywords=keywords):
             for index, keyword in enumerate(keywords):
-                if keyword.arg not in {None, "help", "describe"} and not is_none(keyword.value):
+                if keyword.arg not in {None, "help", "describe", "summary"} and not is_none(
+                    keyword.value
+                ):
                     yield f"{keyword.arg}=None", without(index)
         case _:
             pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ def fragments(topology: Topology) -> Iterator[Fragment]:
             yield read(entry.parent / path)
 
 
+@functools.cache
 def read(path: Path) -> Fragment:
     # How compose merges (!reset, !override) is of no interest here.
     model: Fragment = yaml.safe_load(re.sub(r"!(reset|override)\b", "", path.read_text()))
@@ -153,6 +155,5 @@ def test_what_a_record_comes_to() -> None:
     assert one.expected(3) == {"web": 3, "job": 1, "db": 1, "replica": 1}
     data = Topology("data", "", "data.yaml", (Service("db", image="DB"),))
     assert data.has_server is False
-    assert not (
-        data.published or data.extra_ports or data.mounts_source or data.secrets or data.tls
-    )
+    assert [data.published, data.extra_ports] == ["", ()]
+    assert [data.mounts_source, data.secrets, data.tls] == [False] * 3

@@ -7,6 +7,7 @@ is a hash of all that goes into it, so that a second call finds it. ``auto`` dec
 from __future__ import annotations
 
 import functools
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ SHARED = (
     "bin/install-debs",
     "bin/suite-source",
 )  # what the Dockerfiles under images/ have in common
+# How a Dockerfile takes a program that others use, too.
+PROGRAM = re.compile(r"source=(bin/[^,\s]+)")
 DEBIAN = "DEBIAN_IMAGE"
 TAG_LENGTH = 16
 # A registry that answers does so at once; one behind a firewall that drops packets never does.
@@ -191,7 +194,9 @@ def bootstrap_reference() -> str:
 
 def tag(pin: str, *, base: str, platforms: Sequence[str]) -> str:
     """Name the image that stands for a pin by everything that goes into it, except for Debian's current packages."""
-    paths = [IMAGES / directory(pin), *(IMAGES / name for name in SHARED)]
+    taken = PROGRAM.findall((IMAGES / directory(pin) / "Dockerfile").read_text(encoding="utf-8"))
+    programs = sorted({*SHARED, *taken})
+    paths = [IMAGES / directory(pin), *(IMAGES / name for name in programs)]
     content = content_hash.digest(ROOT, paths, (base, *platforms))
     return f"letta-stack/{directory(pin)}:{content[:TAG_LENGTH]}"
 

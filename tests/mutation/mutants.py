@@ -42,19 +42,41 @@ class Mutant:
     """A module with one mistake."""
 
     line: int
+    statement: int  # where the statement begins
     description: str
     tree: ast.Module
+    function: str  # the function or method in whose body it is, "" outside of them
+
+
+def statements(tree: ast.AST, line: int = 0) -> Iterator[tuple[ast.AST, int]]:
+    """Yield everything in a tree with the line where the innermost statement around it begins."""
+    for node in ast.iter_child_nodes(tree):
+        inner = node.lineno if isinstance(node, ast.stmt) else line
+        yield node, inner
+        yield from statements(node, inner)
+
+
+def functions(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[ast.AST, str]]:
+    """Yield everything in the bodies of a module's functions and methods, with the function's qualified name."""
+    for statement in body:
+        if isinstance(statement, ast.FunctionDef):
+            for inner in statement.body:
+                yield from ((node, prefix + statement.name) for node in ast.walk(inner))
+        elif isinstance(statement, ast.ClassDef):
+            yield from functions(statement.body, f"{prefix}{statement.name}.")
 
 
 def mutants(source: str) -> Iterator[Mutant]:
     """Yield every mutant of a module."""
     original = ast.parse(source)
+    inside, begins = dict(functions(original.body)), dict(statements(original))
     for number, (node, _) in enumerate(places(original)):
         for description, change in changes(node):
             tree = copy.deepcopy(original)
             target = list(places(tree))[number]
             replace(target, change(target[0]))
-            yield Mutant(getattr(node, "lineno", 0), description, ast.fix_missing_locations(tree))
+            ast.fix_missing_locations(tree)
+            yield Mutant(node.lineno, begins[node], description, tree, inside.get(node, ""))
 
 
 Slot = tuple[ast.AST, str, "int | None"]  # parent, field, index in the field
@@ -83,7 +105,7 @@ def is_text_for_people(child: ast.AST) -> bool:
             return True
         case ast.Expr(value=ast.Constant()):
             return True
-        case ast.keyword(arg="help" | "describe"):
+        case ast.keyword(arg="help" | "describe" | "summary"):
             return True
         case ast.Constant(value=str() as text):
             return " " in text
@@ -113,7 +135,9 @@ def changes(node: ast.AST) -> Iterator[tuple[str, Change]]:
             yield "call left out", lambda _: ast.Pass()
         case ast.Call(keywords=keywords):
             for index, keyword in enumerate(keywords):
-                if keyword.arg not in {None, "help", "describe"} and not is_none(keyword.value):
+                if keyword.arg not in {None, "help", "describe", "summary"} and not is_none(
+                    keyword.value
+                ):
                     yield f"{keyword.arg}=None", without(index)
         case _:
             pass

@@ -1,7 +1,8 @@
 """Puts mistakes into a package and counts how many its tests notice: `python -m tests.mutation.run [PACKAGE...]`.
 
 mutmut leaves decorated functions out, which every task is, and cosmic-ray runs all tests for each mistake. Here only the
-tests that reach the line run, in a process forked for each mistake, which imports the changed module.
+tests that reach the line run, up to the first that fails. A mistake in a function is put into a fork of a process that
+has everything loaded (see swap.py); one in code that runs on import, into a process that imports the changed module.
 """
 
 from __future__ import annotations
@@ -14,34 +15,28 @@ import io
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import coverage
 import pytest
 
-from tests.mutation.mutants import mutants
+from tests.mutation.job import PACKAGES, ROOT, jobs_of
+from tests.mutation.swap import Swapping
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Sequence
     from types import CodeType
 
-    from tests.mutation.mutants import Mutant
+    from tests.mutation.job import Job, Lines
 
-ROOT = Path(__file__).resolve().parents[2]
-# package -> the tests that answer for it
-PACKAGES = {
-    "cli": ["tests/cli"],
-    "topology": ["tests/unit/topology"],
-    "image": ["tests/unit/image"],
-    "registry": ["tests/unit/registry"],
-    "release": ["tests/unit/release", "tests/unit/registry"],
-}
 QUIET = ["-q", "-x", "--no-header", "-p", "no:cacheprovider", "--timeout=20"]
+QUIET += ["-o", "tmp_path_retention_policy=none"]
 # Slow to import, and not what is changed: every forked process has them already.
 PRELOADED = ("invoke.main", "python_on_whales", "requests", "semver", "tenacity", "yaml")
+FORK = multiprocessing.get_context("fork")
 
 
 class Contexts:
@@ -57,25 +52,19 @@ class Contexts:
         return (yield)
 
 
-@dataclass(frozen=True)
-class Job:
-    """A mistake, and the tests that could notice it."""
-
-    path: Path
-    mutant: Mutant
-    tests: Sequence[str]
-
-    def __str__(self) -> str:
-        return f"{self.path.relative_to(ROOT)}:{self.mutant.line}: {self.mutant.description}"
-
-
 def run_tests(arguments: Sequence[str], plugins: Sequence[object] = ()) -> int:
     """Run pytest in this process, silently."""
     with open(os.devnull, "w") as nothing:  # noqa: PTH123 - a device
         os.dup2(nothing.fileno(), 1)
         os.dup2(nothing.fileno(), 2)
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return int(pytest.main([*QUIET, *arguments], plugins=list(plugins)))
+    # pytest's usual place for temporary files is emptied by whoever runs pytest next.
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        options = [*QUIET, f"--basetemp={directory}/pytest"]
+        return int(pytest.main([*options, *arguments], plugins=list(plugins)))
 
 
 def reach(package: str, answers: Any) -> None:
@@ -86,20 +75,20 @@ def reach(package: str, answers: Any) -> None:
     code = run_tests(PACKAGES[package], [Contexts(measured)])
     measured.stop()
     data = measured.get_data()
-    lines = {
-        name: {
-            line: [one for one in tests if one]
-            for line, tests in data.contexts_by_lineno(name).items()
-        }
-        for name in data.measured_files()
-    }
+    lines: Lines = {name: data.contexts_by_lineno(name) for name in data.measured_files()}
     answers.put((code, lines))
 
 
+def swap(package: str, jobs: Sequence[Job], answers: Any) -> None:
+    """Answer for each job with its number, and whether the mistake survives: None if this way cannot tell."""
+    numbers = {id(job): number for number, job in enumerate(jobs)}
+    plugin = Swapping(jobs, lambda job, alive: answers.put((numbers[id(job)], alive)))
+    run_tests(PACKAGES[package], [plugin])
+    answers.put(None)
+
+
 def survives(job: Job) -> bool:
-    """Tell whether all tests pass in spite of the mistake."""
-    if not job.tests:
-        return True
+    """Tell whether all tests pass in spite of the mistake, in a process that has not imported the package."""
     changed = compile(job.mutant.tree, str(job.path), "exec")
     original = importlib.machinery.SourceFileLoader.get_code
 
@@ -113,35 +102,37 @@ def survives(job: Job) -> bool:
         return False
 
 
-def jobs_of(package: str, lines: dict[str, dict[int, list[str]]]) -> Iterable[Job]:
-    """Yield a package's mistakes; code that runs on import is answered for by every test that reaches the file."""
-    for path in sorted((ROOT / "letta_stack" / package).rglob("*.py")):
-        reached = lines.get(str(path), {})
-        everyone = sorted({test for tests in reached.values() for test in tests})
-        for mutant in mutants(path.read_text(encoding="utf-8")):
-            tests = reached.get(mutant.line) or (everyone if mutant.line in reached else [])
-            yield Job(path, mutant, tests)
+def ask(target: Any, *arguments: object) -> list[Any]:
+    """Return what a process of its own answers, until it answers None or has ended."""
+    answers = FORK.SimpleQueue()
+    process = FORK.Process(target=target, args=(*arguments, answers))
+    process.start()
+    found = list(iter(answers.get, None))
+    process.join()
+    return found
 
 
-def measure(package: str, processes: int, every: int) -> tuple[int, list[Job]]:
-    """Return how many mistakes there are, and those that no test noticed."""
-    fork = multiprocessing.get_context("fork")
-    answers = fork.SimpleQueue()
-    first = fork.Process(target=reach, args=(package, answers))
-    first.start()
-    code, lines = answers.get()
-    first.join()
+def once(package: str, answers: Any) -> None:
+    """Answer once."""
+    reach(package, answers)
+    answers.put(None)
+
+
+def measure(package: str, processes: int, part: slice) -> list[tuple[Job, bool]]:
+    """Return the mistakes, and whether no test noticed."""
+    ((code, lines),) = ask(once, package)
     if code:
         sys.exit(f"error: the tests of {package} fail without any mistake in it; repair them first")
-    jobs = list(jobs_of(package, lines))[::every]
-    with fork.Pool(processes, maxtasksperchild=1) as pool:
-        outcome = []
-        for job, alive in zip(jobs, pool.imap(survives, jobs), strict=True):
-            outcome.append(alive)
-            if alive:
-                reached = "" if job.tests else " (no test reaches it)"
-                print(f"{job}{reached}", flush=True)
-    return len(jobs), [job for job, alive in zip(jobs, outcome, strict=True) if alive]
+    jobs = list(jobs_of(package, lines))[part]
+    outcome: dict[int, bool] = {n: True for n, job in enumerate(jobs) if not job.tests}
+    quick = [n for n, job in enumerate(jobs) if job.tests and not job.on_import]
+    for number, alive in ask(swap, package, [jobs[n] for n in quick]):
+        if alive is not None:
+            outcome[quick[number]] = alive
+    rest = [n for n in range(len(jobs)) if n not in outcome]
+    with FORK.Pool(processes, maxtasksperchild=1) as pool:
+        outcome |= dict(zip(rest, pool.imap(survives, [jobs[n] for n in rest]), strict=True))
+    return [(job, outcome[n]) for n, job in enumerate(jobs)]
 
 
 def main() -> None:
@@ -150,6 +141,7 @@ def main() -> None:
     parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=", ".join(PACKAGES))
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only each Nth mistake")
+    parser.add_argument("--offset", type=int, default=0, metavar="N", help="without the first N")
     options = parser.parse_args()
     for name in PRELOADED:
         importlib.import_module(name)
@@ -157,12 +149,16 @@ def main() -> None:
     table += ["|---|---|---|---|---|---|"]
     for package in options.packages or PACKAGES:
         started = time.monotonic()
-        count, alive = measure(package, options.processes, options.every)
+        outcome = measure(package, options.processes, slice(options.offset, None, options.every))
+        alive = [job for job, survived in outcome if survived]
+        for job in alive:
+            print(f"{job}{'' if job.tests else ' (no test reaches it)'}", flush=True)
         missed = sum(not job.tests for job in alive)
-        score = 100 * (count - len(alive)) / count
+        noticed = len(outcome) - len(alive)
+        score = 100 * noticed / len(outcome)
         took = time.monotonic() - started
         table += [
-            f"| {package} | {count} | {count - len(alive)} | {score:.1f} % | {missed} | {took:.0f} |"
+            f"| {package} | {len(outcome)} | {noticed} | {score:.1f} % | {missed} | {took:.0f} |"
         ]
     print(*table, sep="\n")
 

@@ -93,6 +93,13 @@ def test_the_command_shows_everything_but_no_secret(tmp_path: Path) -> None:
 
     assert command[:4] == ["docker", "buildx", "build", "--provenance=false"]
     assert command[-2:] == ["--load", str(ROOT)]
+    assert [
+        one.partition("=")[2].partition("=")[0] for one in command if "--build-arg=" in one
+    ] == [
+        *server.ARGUMENTS,
+        "DEBIAN_IMAGE",
+        "OTELCOL_SOURCE",
+    ]
     for option in (
         "--platform=linux/amd64",
         f"--build-arg=LETTA_SDIST_SHA256={PINS['LETTA_SDIST_SHA256']}",
@@ -104,6 +111,13 @@ def test_the_command_shows_everything_but_no_secret(tmp_path: Path) -> None:
         "--no-cache",
     ):
         assert option in command
+
+
+def test_a_command_has_no_option_that_nobody_asked_for() -> None:
+    command = server.argv(REQUEST, {}, otelcol="build", labels={}, output=[])
+
+    assert command[4] == "--platform=linux/amd64,linux/arm64"
+    assert all(one.startswith("--build-arg=") for one in command[5:-1])
 
 
 def test_a_build_makes_its_bases_first_and_labels_its_inputs(commands: list[Sequence[str]]) -> None:
@@ -118,7 +132,10 @@ def test_a_build_makes_its_bases_first_and_labels_its_inputs(commands: list[Sequ
         "golang",
     ]
     native = server.Request((third_party.native(),), "debian", "build")
-    assert f"--label={server.INPUTS_LABEL}={native.inputs()}" in last
+    assert [one for one in last if one.startswith("--label=")] == [
+        f"--label=letta-stack.inputs={native.inputs()}",
+        f"--label=org.opencontainers.image.version={PINS['LETTA_VERSION']}",
+    ]
     assert third_party.into_engine(server.image_name()) in last
 
 
@@ -140,6 +157,46 @@ def test_an_unchanged_tree_is_not_built_again(
 
     assert commands == []
     assert capsys.readouterr().err == f"{server.image_name()} is up to date\n"
+
+
+def test_what_is_not_asked_for_is_decided_when_it_is_built() -> None:
+    assert server.Request(REQUEST.platforms, "auto", "auto", None, None, no_cache=False) == REQUEST
+    assert REQUEST.inputs() == server.Request(REQUEST.platforms[::-1]).inputs()
+
+
+def test_no_cache_builds_what_is_up_to_date(
+    monkeypatch: pytest.MonkeyPatch, commands: list[Sequence[str]], tmp_path: Path
+) -> None:
+    made: list[object] = []
+    native = server.Request((third_party.native(),), "debian", "release")
+    monkeypatch.setattr(process, "probe", lambda *_, **__: Completed(0, f"{native.inputs()}\n", ""))
+    monkeypatch.setattr(third_party, "make", lambda _, **options: made.append(options))
+
+    server.build_server(
+        platforms=(),
+        letta_source=None,
+        images="debian",
+        otelcol="release",
+        ca=tmp_path / "ca.pem",
+        no_cache=True,
+    )
+
+    (command,) = commands
+    assert "--no-cache" in command
+    assert f"--secret=id=ca,src={tmp_path}/ca.pem" in command
+    assert made == [{"ca": tmp_path / "ca.pem", "no_cache": True}]
+
+
+def test_a_platform_that_is_named_twice_is_built_once(commands: list[Sequence[str]]) -> None:
+    server.build_server(
+        platforms=("linux/arm64", "linux/arm64"),
+        letta_source=None,
+        images="debian",
+        otelcol="release",
+        ca=None,
+    )
+
+    assert "--platform=linux/arm64" in commands[-1]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +234,22 @@ def test_a_dry_run_shows_the_plan_and_does_nothing(
         "POSTGRES_IMAGE",
         "GOLANG_IMAGE",
     ]
+    assert {line.partition(": ")[2] for line in bases} == {"to be built from Debian packages"}
     assert command.startswith("docker buildx build ")
+    assert commands == []
+
+
+def test_a_dry_run_says_which_bases_are_there(
+    commands: list[Sequence[str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "probe", lambda *_, **__: Completed(0, "", ""))
+
+    run(dry_run=True, otelcol="release")
+
+    *bases, _ = capsys.readouterr().out.splitlines()
+    assert [line.partition(": ")[2] for line in bases] == ["there already"] * 2
     assert commands == []
 
 
@@ -234,7 +306,11 @@ def test_the_collector_is_compiled_when_the_release_cannot_be_reached(
 ) -> None:
     import requests  # noqa: PLC0415 - as the code under test does
 
-    def refuse(*_: object, **__: object) -> None:
+    asked: list[str] = []
+
+    def refuse(url: str, *, timeout: float) -> None:
+        assert timeout
+        asked.append(url)
         raise requests.ConnectionError
 
     monkeypatch.setattr(requests, "head", refuse)
@@ -242,7 +318,9 @@ def test_the_collector_is_compiled_when_the_release_cannot_be_reached(
 
     assert server.choose_otelcol("auto") == "build"
     assert server.choose_otelcol("auto") == "build"
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert asked == [f"{PINS['OTELCOL_BASE_URL']}/v{PINS['OTELCOL_VERSION']}/"]
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.endswith("does not answer (ConnectionError)")
 
 
 @pytest.mark.parametrize("error", [None, "SSLError"])
@@ -291,3 +369,48 @@ def test_nothing_in_the_dockerfiles_is_unpinned() -> None:
                 or image == "scratch"
                 or image.startswith(("$", "otelcol-$", "dependencies-$"))
             ), f"{path.relative_to(Path(ROOT))}: {image}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [(Completed(0, " value\n", ""), "value"), (Completed(1, "value", "no such image"), "")],
+)
+def test_a_label_is_asked_of_the_engine(
+    answer: Completed, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def probe(argv: Sequence[str]) -> Completed:
+        template = '--format={{index .Config.Labels "a.b"}}'
+        assert argv == ["docker", "image", "inspect", template, "letta:1"]
+        return answer
+
+    monkeypatch.setattr(process, "probe", probe)
+
+    assert server.label("letta:1", "a.b") == found
+
+
+@pytest.mark.parametrize(
+    ("answer", "labels"),
+    [
+        (Completed(0, "abc\n", ""), {"org.opencontainers.image.revision": "abc"}),
+        (Completed(128, "abc", "not a git repository"), {}),
+    ],
+)
+def test_the_commit_is_a_label_in_a_checkout(
+    answer: Completed, labels: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def probe(argv: Sequence[str], *, cwd: Path) -> Completed:
+        assert argv == ["git", "rev-parse", "--verify", "HEAD"]
+        assert cwd == ROOT
+        return answer
+
+    monkeypatch.setattr(process, "probe", probe)
+
+    assert server.revision() == labels
+
+
+@pytest.mark.parametrize("name", server.LETTA_CONTEXT)
+def test_every_part_of_the_source_tree_must_be_there(name: str, source: Path) -> None:
+    (source / name).unlink()
+
+    with pytest.raises(BadSource, match=f"has no {name};"):
+        server.check_source(source)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
+from typing import TYPE_CHECKING
 
+import pytest
 import yaml
 
+from letta_stack.base import paths
 from letta_stack.base.paths import ROOT
+from letta_stack.errors import BadPins
 from letta_stack.image import contract
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
@@ -48,3 +57,26 @@ def test_readme_names_port_volume_and_password() -> None:
 def test_an_exit_code_of_the_container_has_a_meaning() -> None:
     assert contract.EXIT_CODES[71] == "An environment variable has a value that it cannot have."
     assert set(contract.EXIT_CODES) <= set(range(70, 90))
+    assert all(re.fullmatch(r"[A-Z].*\.", text) for text in contract.EXIT_CODES.values())
+
+
+def test_the_start_code_is_found_after_everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    start_code = str(ROOT / "rootfs/opt/letta-stack")
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one != start_code])
+
+    importlib.reload(contract)
+
+    assert sys.path.index(start_code) == len(sys.path) - 1
+
+
+def test_outside_of_a_checkout_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+
+    with pytest.raises(BadPins, match="is not a checkout of letta-stack; change into one"):
+        importlib.reload(contract)
+
+
+def test_the_secrets_of_the_image_are_in_its_volume() -> None:
+    assert contract.SECRETS.startswith(f"{contract.VOLUME}/")
+    assert contract.PASSWORD_FILE.startswith(f"{contract.SECRETS}/")
+    assert "false" in contract.OFF

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from letta_stack.base import process
+from letta_stack.base import content_hash, process
 from letta_stack.base.paths import ROOT
 from letta_stack.base.process import Completed
 from letta_stack.errors import BootstrapMissing, BuildFailed, CommandFailed, ImageUnavailable
@@ -13,7 +13,7 @@ from letta_stack.image import third_party
 from letta_stack.pins.file import Pins
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 PINS = Pins.load()
@@ -37,9 +37,13 @@ class Registry:
     def probe(
         self, argv: Sequence[str], *, stdin: str = "", timeout: float | None = None
     ) -> Completed:
-        if argv[:3] == ["docker", "image", "inspect"]:
+        if argv[:-1] == ["docker", "image", "inspect", "--format={{.Id}}"]:
             return Completed(0 if argv[-1] in self.local else 1, "", "")
-        assert timeout is not None
+        assert timeout == third_party.ANSWER_SECONDS
+        question = ["docker", "buildx", "build", "--quiet", "--provenance=false"]
+        assert argv[:6] == [*question, "--output=type=cacheonly"]
+        assert argv[6].startswith("--platform=linux/")
+        assert argv[7:] == ["-"]
         reference = stdin.removeprefix("FROM ").strip()
         self.asked.append(reference)
         if self.silent:
@@ -139,6 +143,86 @@ def test_an_image_that_the_engine_has_needs_no_registry(monkeypatch: pytest.Monk
     assert registry.asked == []
 
 
+def test_an_image_for_another_platform_is_asked_for_though_it_is_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry = use(monkeypatch, Registry(local=list(PINNED.values())))
+
+    third_party.choose(["REDIS_IMAGE"], source="auto", platforms=BOTH)
+
+    assert PINNED["REDIS_IMAGE"] in registry.asked
+
+
+def test_auto_takes_what_it_built_earlier_without_asking(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built = third_party.choose(["REDIS_IMAGE"], source="debian", platforms=BOTH)
+    registry = use(monkeypatch, Registry(local=list(built.rebuilt.values())))
+
+    again = third_party.choose(["REDIS_IMAGE"], source="auto", platforms=BOTH)
+
+    assert again == built
+    assert registry.asked == []
+    assert "built earlier; --images hub asks the registry again" in capsys.readouterr().err
+
+
+def test_what_was_built_earlier_does_not_stand_for_an_image_that_is_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built = third_party.choose(["REDIS_IMAGE"], source="debian", platforms=BOTH)
+    use(monkeypatch, Registry(local=[*built.rebuilt.values(), *PINNED.values()]))
+
+    native = (third_party.native(),)
+    again = third_party.choose(["REDIS_IMAGE"], source="auto", platforms=native)
+
+    assert again.references == {"REDIS_IMAGE": PINNED["REDIS_IMAGE"]}
+
+
+def test_hub_does_not_take_what_was_built_earlier(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = third_party.choose(["REDIS_IMAGE"], source="debian", platforms=BOTH)
+    use(monkeypatch, Registry(PINNED["REDIS_IMAGE"], local=list(built.rebuilt.values())))
+
+    again = third_party.choose(["REDIS_IMAGE"], source="hub", platforms=BOTH)
+
+    assert again.rebuilt == {}
+
+
+def test_a_registry_that_says_no_is_asked_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = use(monkeypatch, Registry())
+
+    third_party.choose(["POSTGRES_IMAGE", "REDIS_IMAGE"], source="auto", platforms=BOTH)
+
+    assert registry.asked == [
+        PINNED[pin] for pin in ("POSTGRES_IMAGE", "REDIS_IMAGE", "DEBIAN_IMAGE")
+    ]
+
+
+@pytest.mark.parametrize("source", ["hub", "debian"])
+def test_up_gets_what_is_missing_for_this_machine(
+    source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use(monkeypatch, Registry(*PINNED.values(), local=[PINNED["REDIS_IMAGE"]]))
+    commands: list[list[str]] = []
+    made: list[object] = []
+    monkeypatch.setattr(process, "run", commands.append)
+    monkeypatch.setattr(
+        third_party,
+        "make",
+        lambda plan, *, ca: made.append((dict(plan.rebuilt), plan.platforms, ca)),
+    )
+    ca = tmp_path / "ca.pem"
+
+    pins = ["POSTGRES_IMAGE", "REDIS_IMAGE"]
+    found = third_party.ensure(pins, source=source, ca=ca)
+
+    native = (third_party.native(),)
+    fresh_ = third_party.choose(pins, source=source, platforms=native)
+    assert found == fresh_.references
+    assert made == [(fresh_.rebuilt, native, ca)]
+    missing = [one for one in found.values() if one != PINNED["REDIS_IMAGE"]]
+    assert commands == [["docker", "pull", one] for one in missing]
+
+
 def test_a_second_call_does_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = third_party.choose(list(PINNED), source="debian", platforms=BOTH)
     use(monkeypatch, Registry(local=list(plan.rebuilt.values())))
@@ -157,17 +241,95 @@ def test_making_builds_the_base_before_what_stands_on_it(
 
     third_party.make(plan, ca=tmp_path / "ca.pem")
 
-    assert [command[:2] for command in commands] == [
-        ["mmdebstrap", "--quiet"],
-        ["docker", "import"],
-        ["docker", "buildx"],
-        ["docker", "buildx"],
-    ]
+    bootstrap, loading, base, nginx = commands
+    assert bootstrap[:-1] == [*third_party.BOOTSTRAP]
+    assert loading == ["docker", "import", bootstrap[-1], third_party.bootstrap_reference()]
+    for name, command in {"debian": base, "nginx": nginx}.items():
+        assert command[:4] == ["docker", "buildx", "build", "--provenance=false"]
+        assert f"--file={third_party.IMAGES}/{name}/Dockerfile" in command
+        assert "--no-cache" not in command
+        assert command[-1] == str(third_party.IMAGES)
     assert f"--build-arg=BOOTSTRAP_IMAGE={third_party.bootstrap_reference()}" in commands[2]
     assert third_party.into_engine(plan.base) in commands[2]
     assert f"--build-arg=DEBIAN_IMAGE={plan.base}" in commands[3]
     assert f"--secret=id=ca,src={tmp_path}/ca.pem" in commands[3]
     assert "--platform=linux/amd64,linux/arm64" in commands[3]
+
+
+def test_without_cache_everything_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = third_party.choose(["NGINX_IMAGE"], source="debian", platforms=BOTH)
+    there = [*plan.rebuilt.values(), third_party.bootstrap_reference()]
+    use(monkeypatch, Registry(local=there))
+    commands: list[list[str]] = []
+    monkeypatch.setattr(process, "run", commands.append)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+
+    third_party.make(plan, ca=None, no_cache=True)
+
+    assert [command[0] for command in commands] == ["mmdebstrap", "docker", "docker", "docker"]
+    assert [command[-1] for command in commands[2:]] == ["--no-cache", "--no-cache"]
+    assert not any("--secret" in word for command in commands for word in command)
+
+
+def test_a_build_without_cache_that_failed_is_not_covered_by_the_last_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = third_party.choose(["REDIS_IMAGE"], source="debian", platforms=BOTH)
+    use(monkeypatch, Registry(local=[*plan.rebuilt.values(), third_party.bootstrap_reference()]))
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+
+    def fail(argv: Sequence[str]) -> None:
+        raise CommandFailed(argv, 1)
+
+    monkeypatch.setattr(process, "run", fail)
+
+    with pytest.raises(BuildFailed):
+        third_party.make(plan, ca=None, no_cache=True)
+
+
+def test_the_debian_base_is_small_and_keeps_the_licences() -> None:
+    bootstrap = third_party.BOOTSTRAP
+
+    assert bootstrap[0] == "mmdebstrap"
+    assert PINS["DEBIAN_IMAGE"] == f"debian:{bootstrap[-1]}-slim"
+    assert {"--quiet", "--variant=minbase", "--include=usr-is-merged"} < {*bootstrap}
+    excluded = {one.partition("=path-exclude=")[2] for one in bootstrap if "=path-exclude=" in one}
+    assert excluded == {f"/usr/share/{name}/*" for name in ("doc", "info", "locale", "man")}
+    assert "--dpkgopt=path-include=/usr/share/doc/*/copyright" in bootstrap
+
+
+def test_a_tag_is_short_and_names_the_directory() -> None:
+    name, _, content = third_party.tag("REDIS_IMAGE", base="a", platforms=BOTH).partition(":")
+
+    assert name == "letta-stack/redis"
+    assert len(content) == len(third_party.bootstrap_reference().partition(":")[2]) == 16
+    assert third_party.bootstrap_reference().startswith("letta-stack/bootstrap:")
+
+
+def test_a_base_that_was_made_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, Registry(local=[third_party.bootstrap_reference()]))
+
+    assert third_party.make_bootstrap() == third_party.bootstrap_reference()
+
+
+@pytest.mark.parametrize(
+    "dockerfile", sorted(third_party.IMAGES.glob("*/Dockerfile")), ids=lambda path: path.parent.name
+)
+def test_every_program_that_a_dockerfile_takes_is_part_of_its_tag(
+    dockerfile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+
+    def digest(_: Path, paths: Iterable[Path], __: object) -> str:
+        hashed.extend(paths)
+        return "0" * 64
+
+    monkeypatch.setattr(content_hash, "digest", digest)
+
+    third_party.tag(f"{dockerfile.parent.name.upper()}_IMAGE", base="", platforms=BOTH)
+
+    taken = re.findall(r"source=(bin/[^,\s]+)", dockerfile.read_text())
+    assert {dockerfile.parent, *(third_party.IMAGES / name for name in taken)} <= {*hashed}
 
 
 def test_a_missing_mmdebstrap_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,6 +402,8 @@ def test_every_image_that_a_pin_names_has_an_equivalent() -> None:
         ),
         ("no answer within 20 s", "no answer within 20 s"),
         ("a\nERROR: x: not found\n\n", "x: not found"),
+        ("ERROR: first\nERROR: last\nnoise\n", "last"),
+        ("first\nlast\n", "last"),
         ("", "no reason given"),
     ],
 )

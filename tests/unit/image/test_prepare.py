@@ -6,7 +6,7 @@ import pytest
 
 from letta_stack.engine import disk
 from letta_stack.engine.inspect import Engine
-from letta_stack.errors import BadValue
+from letta_stack.errors import BadValue, ImageUnavailable
 from letta_stack.image import server, third_party
 from letta_stack.image.sources import CA_VARIABLES, Sources, find_ca
 from letta_stack.topology.catalogue import TOPOLOGIES
@@ -84,6 +84,68 @@ def test_platforms_may_be_repeated_or_joined_with_commas(built: list[dict[str, A
     sources().build(["linux/amd64", "linux/arm64"])
 
     assert [call["platforms"] for call in built] == [["linux/amd64", "linux/arm64"]] * 2
+
+
+def test_a_build_gets_what_the_user_gave(built: list[dict[str, Any]], tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.touch()
+    given = sources(images="debian", otelcol="release", letta_source=str(tmp_path), ca=str(ca))
+
+    given.build()
+    given.build(no_cache=True, dry_run=True)
+
+    usual = {
+        "platforms": [],
+        "images": "debian",
+        "otelcol": "release",
+        "letta_source": tmp_path,
+        "ca": ca,
+        "no_cache": False,
+        "dry_run": False,
+    }
+    assert built == [usual, {**usual, "no_cache": True, "dry_run": True}]
+
+
+@pytest.fixture
+def ensured(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the images beside the server are asked with; the engine has the image `mine` alone."""
+    calls: list[dict[str, Any]] = []
+
+    def ensure(pins: object, **options: object) -> dict[str, str]:
+        calls.append({"pins": pins, **options})
+        return {"REDIS_IMAGE": "r"}
+
+    monkeypatch.setattr(third_party, "ensure", ensure)
+    monkeypatch.setattr(third_party, "is_local", lambda name: name == "mine")
+    return calls
+
+
+@pytest.mark.parametrize("server_", ["", "mine"])
+def test_neither_a_topology_without_a_server_nor_an_image_of_ones_own_needs_a_build(
+    server_: str, built: list[dict[str, Any]], ensured: list[dict[str, Any]]
+) -> None:
+    found = sources(images="hub").prepare(["REDIS_IMAGE"], ENGINE, server=server_)
+
+    assert found == {"REDIS_IMAGE": "r"}
+    assert ensured == [{"pins": ["REDIS_IMAGE"], "source": "hub", "ca": None}]
+    assert built == []
+
+
+def test_the_server_is_nothing_to_prepare_unless_it_is_named(
+    built: list[dict[str, Any]], ensured: list[dict[str, Any]]
+) -> None:
+    sources().prepare([], ENGINE)
+
+    assert built == []
+
+
+def test_an_image_of_ones_own_that_is_not_there_is_refused(
+    built: list[dict[str, Any]], ensured: list[dict[str, Any]]
+) -> None:
+    with pytest.raises(ImageUnavailable, match="LETTA_STACK_IMAGE names other, which is not on"):
+        sources().prepare([], ENGINE, server="other")
+
+    assert built == ensured == []
 
 
 def test_an_unknown_platform_is_refused(built: list[dict[str, Any]]) -> None:

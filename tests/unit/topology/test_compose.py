@@ -83,6 +83,8 @@ def test_states_are_read_from_the_engines_own_description() -> None:
         (state("running", "unhealthy"), False, True),
         (state("exited", exit_code=0), False, True),
         (state("restarting", exit_code=1), False, True),
+        (state("dead", exit_code=1), False, True),
+        (state("paused", "healthy"), False, False),
     ],
     ids=lambda value: str(value) if isinstance(value, State) else None,
 )
@@ -90,6 +92,38 @@ def test_a_state_is_ready_failed_or_worth_waiting_for(
     given: State, ready: bool, failed: bool
 ) -> None:
     assert (given.ready, given.failed) == (ready, failed)
+
+
+@pytest.mark.parametrize(
+    ("given", "ended"),
+    [
+        (state("exited"), True),
+        (state("exited", exit_code=1), False),
+        (state("running"), False),
+        (state("dead"), False),
+    ],
+)
+def test_only_an_exit_with_code_0_is_a_good_end(given: State, ended: bool) -> None:
+    assert given.ended_well is ended
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (state("running"), "letta-db running"),
+        (state("running", "starting"), "letta-db starting"),
+        (state("exited", "unhealthy", 3), "letta-db exited with code 3"),
+        (state("dead", exit_code=1), "letta-db dead with code 1"),
+    ],
+)
+def test_a_state_says_what_is_known_of_the_service(given: State, text: str) -> None:
+    assert str(given) == text
+
+
+def test_the_summary_says_what_is_the_same_once() -> None:
+    states = [state("running", "healthy"), state("running", "healthy"), state("exited")]
+
+    assert summarise(states, {"letta-db": 3}) == "letta-db healthy, letta-db exited with code 0"
 
 
 def test_the_summary_names_services_without_a_container_too() -> None:
@@ -110,6 +144,22 @@ def test_published_ports_are_read_from_the_rendered_configuration() -> None:
     }
 
     assert published(config) == [Published("a", "127.0.0.1", 8283)]
+    assert published({"services": {"a": {"ports": None}}}) == []
+
+
+@pytest.mark.parametrize("port", [1, 65535])
+def test_every_address_and_the_ports_at_both_ends_can_be_published(port: int) -> None:
+    model = {"services": {"a": {"ports": [{"target": 8443, "published": str(port)}]}}}
+
+    (found,) = published(model)
+    assert found == Published("a", "", port, "https")
+    assert found.url == f"https://localhost:{port}"
+
+
+def test_an_address_is_written_as_the_standard_says() -> None:
+    port = {"target": 1, "published": "80", "host_ip": "FD00:0::5"}
+
+    assert published({"services": {"a": {"ports": [port]}}}) == [Published("a", "fd00::5", 80)]
 
 
 @pytest.mark.parametrize(
@@ -118,6 +168,9 @@ def test_published_ports_are_read_from_the_rendered_configuration() -> None:
         ({"published": "8283-8290"}, "port '8283-8290'; give one number"),
         ({"published": "http"}, "port 'http'; give one number"),
         ({"published": "70000"}, "port '70000'; give one number"),
+        ({"published": "65536"}, "port '65536'; give one number"),
+        ({"published": "00"}, "port '00'; give one number"),
+        ({"published": "\u00b2"}, "; give one number"),
         ({"published": "8283", "host_ip": "localhost"}, "address 'localhost'; give an IP address"),
         ({"published": "8283", "host_ip": "[::1]"}, "for instance 127.0.0.1, ::1 or"),
     ],

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
 import pytest
 
+from letta_stack.base.paths import ROOT
 from letta_stack.errors import BadDotenv
 from letta_stack.topology import dotenv
 
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
         "KEY='pa$word1'\n",
         'KEY="it\'s pa\\$word1"\n',
         "KEY=value # costs $5\n",
+        "KEY='\u201cvalue\u201d'\n",
+        "KEY=\"'one' or two\"\n",
+        "#KEY = value\n",
+        "  \n",
     ],
 )
 def test_a_dotenv_that_means_what_it_looks_like_passes(text: str) -> None:
@@ -46,6 +52,13 @@ def test_a_dotenv_that_means_what_it_looks_like_passes(text: str) -> None:
         ('KEY="sk-$secret"\n', 1, "write KEY='value'"),
         ("KEY=sk-${secret}\n", 1, "write KEY='value'"),
         ('A="1\n2"\nB = secret\n', 3, "spaces around ="),
+        ("KEY= secret\n", 1, "spaces around ="),
+        ("KEY =secret\n", 1, "spaces around ="),
+        ("KEY=\u2018sk-secret\n", 1, "typographic"),
+        ("KEY=sk-secret'\n", 1, "never opened"),
+        ("KEY='sk-secret\n", 1, "never closed"),
+        ("KEY='\"sk-secret\"'\n", 1, "quoted twice"),
+        ("KEY='sk-'secret\n", 1, "text follows"),
     ],
 )
 def test_a_dotenv_line_that_would_surprise_is_named_without_its_value(
@@ -68,6 +81,10 @@ def test_the_first_problem_of_a_dotenv_ends_with_file_and_line(tmp_path: Path) -
 
     with pytest.raises(BadDotenv, match=r"^\.env:2: B has spaces"):
         dotenv.check(path)
+
+
+def test_the_users_dotenv_is_the_one_in_the_checkout() -> None:
+    assert inspect.signature(dotenv.check).parameters["path"].default == ROOT / ".env"
 
 
 def test_a_byte_order_mark_is_no_problem(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ ENGINE = Engine(
         ("VLLM_API_BASE", "http://[::1]:8000/v1", "::1"),
         ("LETTA_PG_URI", "postgresql://me:secret@localhost/letta", "localhost"),
         ("LETTA_REDIS_HOST", "127.0.0.1", "127.0.0.1"),
+        ("LETTA_REDIS_HOST", "[::1]", "::1"),
+        ("LETTA_PG_HOST", "LocalHost", "LocalHost"),
     ],
 )
 def test_a_setting_that_names_the_container_itself_gets_a_warning(
@@ -51,7 +53,15 @@ def test_a_setting_that_names_the_container_itself_gets_a_warning(
 
 
 @pytest.mark.parametrize(
-    "value", ["http://host.docker.internal:11434", "http://10.0.0.5", "localhost", "http://[", ""]
+    "value",
+    [
+        "http://host.docker.internal:11434",
+        "http://10.0.0.5",
+        "localhost",
+        "http://[",
+        "",
+        "unix:///run/localhost",
+    ],
 )
 def test_other_settings_get_none(value: str) -> None:
     assert preflight.loopback_settings({"OLLAMA_BASE_URL": value}) == []
@@ -108,6 +118,90 @@ def test_a_free_port_is_free(listener: socket.socket, monkeypatch: pytest.Monkey
     preflight.ports([port], "mine", {})
 
 
+def test_the_containers_on_a_port_are_asked_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def capture(argv: list[str]) -> str:
+        asked.append(argv)
+        return "web-1\tother\nplain\t\n"
+
+    monkeypatch.setattr(process, "capture", capture)
+
+    assert preflight.containers_on(8283) == [("web-1", "other"), ("plain", "")]
+    (argv,) = asked
+    assert argv[:-1] == ["docker", "ps", "--filter", "publish=8283/tcp", "--format"]
+    assert argv[-1] == '{{.Names}}\t{{.Label "com.docker.compose.project"}}'
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "", "0.0.0.0"])
+def test_a_port_is_busy_on_every_address_as_well(address: str, listener: socket.socket) -> None:
+    port = Published("letta-server", address, listener.getsockname()[1])
+
+    assert preflight.is_busy(port) is True
+    listener.close()
+    assert preflight.is_busy(port) is False
+
+
+def test_an_ipv6_port_is_busy_too() -> None:
+    with socket.socket(socket.AF_INET6) as listening:
+        listening.bind(("::1", 0))
+        listening.listen()
+        port = Published("letta-server", "::1", listening.getsockname()[1])
+
+        assert preflight.is_busy(port) is True
+    assert preflight.is_busy(port) is False
+
+
+@pytest.mark.parametrize(("error", "busy"), [(PermissionError, False), (OSError, True)])
+def test_a_port_that_is_not_ours_to_take_may_be_the_engines(
+    error: type[OSError], busy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refused(socket.socket):
+        def bind(self, address: object, /) -> None:
+            raise error(str(address))
+
+    monkeypatch.setattr(socket, "socket", Refused)
+
+    assert preflight.is_busy(Published("letta-server", "", 80)) is busy
+
+
+def test_a_port_whose_last_connections_have_just_ended_is_free() -> None:
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        address = listening.getsockname()
+        with socket.create_connection(address) as client:
+            accepted, _ = listening.accept()
+            accepted.close()  # this end waits now: TIME_WAIT
+            assert client.recv(1) == b""
+
+    assert preflight.is_busy(Published("letta-server", *address)) is False
+
+
+def proc(directory: Path, *, owner: str = "socket:[11]") -> Path:
+    """Make a /proc where process 7 has a log and perhaps the socket, and 8 cannot be looked into."""
+    for name in ("net", "7/fd", "8", "self/fd"):
+        (directory / name).mkdir(parents=True)
+    row = "0: 00000000000000000000000000000000:205B 0:0000 0A 0 0 0 0 0 11 1"
+    (directory / "net/tcp6").write_text(f"header\n{row}\n")
+    (directory / "7/fd/1").symlink_to("/var/log/x")
+    (directory / "7/fd/3").symlink_to(owner)
+    (directory / "7/fd/4").touch()  # what was closed meanwhile is no link
+    (directory / "self/fd/3").symlink_to("socket:[11]")
+    (directory / "7/comm").write_text("nginx\n")
+    return directory
+
+
+def test_the_owner_of_a_port_is_found_by_its_socket(tmp_path: Path) -> None:
+    assert preflight.owner_of(8283, proc(tmp_path)) == "nginx (pid 7)"
+    assert preflight.owner_of(8284, tmp_path) == "a process that only root can see"
+
+
+def test_an_owner_whose_sockets_nobody_may_see_is_not_guessed(tmp_path: Path) -> None:
+    assert preflight.owner_of(8283, proc(tmp_path, owner="socket:[12]")).startswith("a process")
+
+
 def test_only_listening_sockets_on_the_port_count() -> None:
     table = (
         "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -140,8 +234,19 @@ def test_building_needs_more_room_than_running(
 
 
 def test_an_image_for_another_processor_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "capture", lambda _: "arm64\n")
+    asked: list[list[str]] = []
 
+    def capture(argv: list[str]) -> str:
+        asked.append(argv)
+        return f"{made_for}\n"
+
+    monkeypatch.setattr(process, "capture", capture)
+    made_for = "amd64"
+    preflight.architecture("letta-stack/letta:0.16.8", ENGINE)
+    format_ = ["--format", "{{.Architecture}}"]
+    assert asked == [["docker", "image", "inspect", *format_, "letta-stack/letta:0.16.8"]]
+
+    made_for = "arm64"
     with pytest.raises(WrongArchitecture, match="inv build --platform linux/amd64"):
         preflight.architecture("letta-stack/letta:0.16.8", ENGINE)
 

@@ -79,6 +79,33 @@ def test_more_than_the_memory_allows_is_refused() -> None:
 def test_a_machine_with_one_processor_gets_limits_that_the_engine_takes() -> None:
     assert capacity.variables(replace(ENGINE, processors=1)) == {"LETTA_STACK_CPUS": "1"}
     assert capacity.variables(ENGINE) == {}
+    assert capacity.variables(replace(ENGINE, processors=0)) == {}  # the engine does not say
+    assert capacity.variables(replace(ENGINE, processors=8)) == {}
+
+
+def test_an_engine_that_does_not_tell_its_memory_is_taken_at_its_word() -> None:
+    capacity.check(model(), {"letta-server": 50}, replace(ENGINE, memory=0))
+
+
+def test_a_service_that_nobody_counts_is_one_container() -> None:
+    small = replace(ENGINE, memory=GIB)
+    capacity.check(model(), {}, small)
+
+    with pytest.raises(TooFewResources, match=r"1 x letta-server alone 1\.0"):
+        capacity.check(model(), {}, replace(small, memory=GIB - 1))
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        {},
+        {"deploy": {}},
+        {"deploy": {"resources": {}}},
+        {"deploy": {"resources": {"reservations": {}}}},
+    ],
+)
+def test_what_reserves_nothing_reserves_nothing(service: dict[str, Any]) -> None:
+    assert capacity.reservation(service) == 0
 
 
 def test_what_the_files_give_may_not_come_from_elsewhere_too() -> None:
@@ -99,6 +126,10 @@ def test_an_api_without_password_is_not_published_to_others() -> None:
 
     preflight.open_api(local, off)
     preflight.open_api(public, model(environment={"LETTA_SERVER_SECURE": None}))
+    preflight.open_api(public, model(environment=None))
+    preflight.open_api(public, {"services": {}})
+    with pytest.raises(BadValue, match="published on every address"):
+        preflight.open_api([*local, Published("letta-nginx", "", 8283)], off)
     with pytest.raises(BadValue, match=r"published on 0\.0\.0\.0: whoever reaches it can run code"):
         preflight.open_api(public, off)
 

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REPLICAS = ("mine-letta-server-1", "mine-letta-server-2")
+PSQL = [
+    *("mine-letta-db-1", "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"),
+    *("--username=postgres", "--dbname=postgres", "--output=/dev/null"),
+]
 LONG_AGO = dt.datetime(2026, 1, 1, tzinfo=dt.UTC).timestamp()
 
 
@@ -40,6 +44,9 @@ class Engine:
         self.redis = {rotation._hash(files.read(kinds.REDIS))}  # noqa: SLF001 - how Redis writes it
         self.started = dict.fromkeys(REPLICAS, LONG_AGO)
         self.read = {name: self.current() for name in REPLICAS}
+        self.sessions = set(kinds.LOGINS)
+        self.redis_says = "OK\nOK\n"
+        self.health = dict.fromkeys(REPLICAS, "healthy")
         self.calls = 0
         self.kill_before = self.kill_after = -1
 
@@ -56,26 +63,31 @@ class Engine:
         return answer
 
     def execute(self, argv: list[str], stdin: str) -> str:
+        assert argv[0] == "docker"
         if argv[1] == "inspect":
+            assert argv[2:-1] == ["--format", "{{.State.StartedAt}}"]
             moment = dt.datetime.fromtimestamp(self.started[argv[-1]], tz=dt.UTC)
             return f"{moment:%Y-%m-%dT%H:%M:%S.%f}789Z\n"
         if argv[1] == "restart":
             self.started[argv[-1]] = time.time()
             self.read[argv[-1]] = self.current()
             return ""
-        if "redis-cli" in argv:
+        assert argv[1:3] == ["exec", "--interactive"]
+        if argv[3:] == ["mine-letta-redis-1", "redis-cli"]:
             login, change = stdin.splitlines()
             assert rotation._hash(login.removeprefix("AUTH ")) in self.redis  # noqa: SLF001
             if " resetpass " in change:
                 self.redis.clear()
             self.redis.add(change.rpartition(" ")[2])
-            return "OK\nOK\n"
+            return self.redis_says
+        assert argv[3:] == PSQL
         for role, action, verifier in re.findall(
             r"ALTER ROLE (\w+) (LOGIN|NOLOGIN) PASSWORD (\S+);", stdin
         ):
             self.roles.pop(role, None)
             if action == "LOGIN":
                 self.roles[role] = verifier.strip("'")
+        self.sessions -= set(re.findall(r"pg_terminate_backend.* usename = '(\w+)';", stdin))
         return ""
 
     def locked_out(self) -> list[str]:
@@ -91,7 +103,10 @@ class Engine:
     def states(self) -> list[State]:
         names = dict.fromkeys(REPLICAS, "letta-server")
         names |= {"mine-letta-db-1": "letta-db", "mine-letta-redis-1": "letta-redis"}
-        return [State(service, name, "running", "healthy", 0) for name, service in names.items()]
+        return [
+            State(service, name, "running", self.health.get(name, "healthy"), 0)
+            for name, service in names.items()
+        ]
 
 
 @pytest.fixture
@@ -225,3 +240,140 @@ def test_a_server_goes_only_while_the_others_do_their_work(
         *(f"wait for {second}", f"restart {first}", f"wait for {first}"),
         *(f"wait for {first}", f"restart {second}", f"wait for {second}"),
     ]
+
+
+def test_the_user_reads_where_the_new_value_is(
+    engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rotation.rotate(PROD, kinds.REDIS)
+
+    assert capsys.readouterr().err.splitlines() == [
+        *(f"restarting {name}; it first ends the requests that it has" for name in REPLICAS),
+        "redis-password of mine is rotated: inv secrets.show redis-password --env prod --project mine",
+    ]
+
+
+def test_each_rotation_changes_to_the_other_role_and_ends_the_sessions_of_the_last(
+    engine: Engine,
+) -> None:
+    first, second = kinds.LOGINS
+    rotation.rotate(PROD, kinds.DATABASE)
+    assert list(engine.roles) == [second]
+    assert engine.sessions == {second}
+
+    rotation.rotate(PROD, kinds.DATABASE)
+    assert list(engine.roles) == [first]
+    assert engine.sessions == set()
+
+
+def test_what_redis_does_not_take_ends_the_rotation(engine: Engine) -> None:
+    engine.redis_says = "OK\nERR no permission\n"
+
+    with pytest.raises(NotRotated, match=r"does not take the change \(OK ERR no permission\)"):
+        rotation.rotate(PROD, kinds.REDIS)
+
+
+@pytest.mark.parametrize("state", ["exited", ""])
+def test_a_data_service_that_does_not_run_ends_the_rotation(
+    state: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = [one for one in engine.states() if one.service != "letta-redis"]
+    states += [State("letta-redis", "r", state, "", 0)] if state else []
+    monkeypatch.setattr(Compose, "states", lambda _: states)
+
+    with pytest.raises(NotRotated, match="letta-redis does not run; start it with `inv up --env"):
+        rotation.rotate(PROD, kinds.REDIS)
+
+
+def test_a_server_that_does_not_come_back_keeps_the_old_value_valid(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rotation, "HEALTHY_SECONDS", 0.0)
+    execute = engine.execute
+
+    def breaking(argv: list[str], stdin: str) -> str:
+        if argv[1] == "restart":
+            engine.health[argv[-1]] = "unhealthy"
+        return execute(argv, stdin)
+
+    monkeypatch.setattr(engine, "execute", breaking)
+    with pytest.raises(NotRotated, match=f"{REPLICAS[0]} is not healthy after 0 s with the new"):
+        rotation.rotate(PROD, kinds.REDIS)
+
+    assert engine.files.path(kinds.REDIS + OLD).exists()
+    assert len(engine.redis) == 2
+    assert engine.started[REPLICAS[1]] == LONG_AGO
+
+
+@pytest.fixture
+def restarted(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The servers that were restarted, and the pauses before."""
+    order: list[str] = []
+    execute = engine.execute
+
+    def watched(argv: list[str], stdin: str) -> str:
+        order.extend(argv[2:] if argv[1] == "restart" else [])
+        return execute(argv, stdin)
+
+    monkeypatch.setattr(engine, "execute", watched)
+    monkeypatch.setattr(rotation, "GATEWAY_RETRY_SECONDS", 4.0)
+    monkeypatch.setattr(time, "sleep", lambda seconds: order.append(f"{seconds:g} s"))
+    return order
+
+
+def test_before_a_server_goes_the_gateway_gets_time_to_find_the_others(
+    engine: Engine, restarted: list[str]
+) -> None:
+    rotation.rotate(PROD, kinds.SERVER)
+
+    assert restarted == ["4 s", REPLICAS[0], "4 s", REPLICAS[1]]
+
+
+def test_a_server_that_is_alone_is_restarted_at_once(
+    engine: Engine, restarted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = [one for one in engine.states() if one.container != REPLICAS[1]]
+    monkeypatch.setattr(Compose, "states", lambda _: alone)
+
+    rotation.rotate(PROD, kinds.SERVER)
+
+    assert restarted == [REPLICAS[0]]
+
+
+@pytest.mark.parametrize(("later", "again"), [(-1.0, True), (0.9, True), (1.1, False), (60, False)])
+def test_a_server_that_was_started_after_the_change_is_not_restarted(
+    later: float, again: bool, engine: Engine, restarted: list[str]
+) -> None:
+    engine.started = {REPLICAS[0]: 1000.0 + later, REPLICAS[1]: 2000.0}
+
+    rotation._restart_servers(PROD, since=1000.0)  # noqa: SLF001 - what a second call does
+
+    assert (REPLICAS[0] in restarted) is again
+    assert REPLICAS[1] not in restarted
+
+
+def test_a_server_that_was_started_after_the_change_is_waited_for(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rotation, "HEALTHY_SECONDS", 0.0)
+    engine.started = dict.fromkeys(REPLICAS, 2000.0)
+    engine.health[REPLICAS[0]] = "starting"
+
+    with pytest.raises(NotRotated, match=f"{REPLICAS[0]} is not healthy"):
+        rotation._restart_servers(PROD, since=1000.0)  # noqa: SLF001 - what a second call does
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1970-01-01T00:01:00Z\n", 60.0),
+        ("1970-01-01T00:01:00.5Z\n", 60.5),
+        ("1970-01-01T00:01:00.123456789Z\n", 60.123456789),
+    ],
+)
+def test_the_engines_time_may_have_any_number_of_digits(
+    text: str, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "capture", lambda _: text)
+
+    assert rotation.started("c") == pytest.approx(seconds, abs=1e-6)

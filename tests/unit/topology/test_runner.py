@@ -10,10 +10,12 @@ import pytest
 from letta_stack.base import process
 from letta_stack.base.process import Completed
 from letta_stack.errors import CommandFailed
+from letta_stack.topology.runners import compose
 from letta_stack.topology.runners.compose import Compose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
 RUNNER = Compose("mine", "compose/single.yaml", {"A": "1"})
 COMPOSE = RUNNER.argv()
@@ -64,6 +66,11 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Said:
             "probe",
             ["up", "--detach", "--remove-orphans", "--no-build", "db"],
         ),
+        (
+            lambda: RUNNER.run_once("job"),
+            "run",
+            ["run", "--rm", "--no-deps", "job"],
+        ),
     ],
 )
 def test_each_verb_is_one_command_of_compose(
@@ -73,6 +80,45 @@ def test_each_verb_is_one_command_of_compose(
 
     assert said == [(kind, [*COMPOSE, *arguments], {"A": "1"})]
     assert answer == (7 if kind == "call" else None)
+
+
+def test_other_containers_are_left_alone_when_a_service_grows(said: Said) -> None:
+    RUNNER.scale("web", 3)
+
+    options = ["--detach", "--no-build", "--no-deps", "--no-recreate"]
+    command = [*COMPOSE, "up", *options, "--scale", "web=3", "web"]
+    assert said == [("capture", command, {"A": "1"})]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(compose, "ROOT", tmp_path)
+    return tmp_path
+
+
+def test_without_dotenv_and_override_only_the_files_of_the_project_are_named(
+    checkout: Path,
+) -> None:
+    for name in ("compose.yaml", "overlay.yaml"):
+        (checkout / name).touch()
+
+    assert Compose("p", "compose.yaml", {}, ("overlay.yaml",)).argv("ps") == [
+        *("docker", "compose", "--project-name", "p"),
+        *("--file", f"{checkout}/compose.yaml", "--file", f"{checkout}/overlay.yaml"),
+        "ps",
+    ]
+
+
+def test_dotenv_and_the_users_own_file_are_named_the_override_last(checkout: Path) -> None:
+    for name in (".env", "compose.yaml", "compose.override.yaml", "overlay.yaml"):
+        (checkout / name).touch()
+
+    assert Compose("p", "compose.yaml", {}, ("overlay.yaml",)).argv("ps")[4:] == [
+        *("--file", f"{checkout}/compose.yaml", "--file", f"{checkout}/overlay.yaml"),
+        *("--file", f"{checkout}/compose.override.yaml"),
+        *("--env-file", f"{checkout}/.env"),
+        "ps",
+    ]
 
 
 @pytest.mark.parametrize(("terminal", "options"), [(True, []), (False, ["--no-TTY"])])
@@ -99,7 +145,8 @@ def test_what_compose_could_not_start_is_an_error_with_its_words(
 
 def test_volumes_are_those_with_the_projects_label(said: Said) -> None:
     assert RUNNER.volumes() == ["one", "two"]
-    assert said[0][1][-2:] == ["--filter", "label=com.docker.compose.project=mine"]
+    mine = "label=com.docker.compose.project=mine"
+    assert said[0][1] == ["docker", "volume", "ls", "--quiet", "--filter", mine]
 
 
 def test_states_are_asked_of_the_engine_for_this_project_without_one_off_containers(
@@ -108,11 +155,11 @@ def test_states_are_asked_of_the_engine_for_this_project_without_one_off_contain
     assert RUNNER.states() == []
 
     (_, question, _), (_, inspect, _) = said
-    assert question[-2:] == [
+    assert question == [
+        *("docker", "ps", "--all", "--quiet"),
         "--filter=label=com.docker.compose.project=mine",
         "--filter=label=com.docker.compose.oneoff=False",
     ]
-    assert {"--all", "--quiet"} < set(question)
     assert inspect == ["docker", "container", "inspect", "one", "two"]
 
 

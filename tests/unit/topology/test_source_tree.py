@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path, PosixPath
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,6 +36,7 @@ def test_hot_mounts_the_tree_and_builds_the_image_without_it(tmp_path: Path) -> 
     project, rest = source_tree.mount(Project.of("hot"), sources(source))
 
     assert project.variables["LETTA_STACK_SOURCE"] == str(source)
+    assert project.variables["LETTA_STACK_USER"] == source_tree.user(source)
     assert rest.letta_source is None
 
 
@@ -94,3 +97,30 @@ def test_a_debug_port_that_is_none_is_refused(tmp_path: Path, text: str) -> None
 def test_a_debugger_elsewhere_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadValue, match="--debug-port: prod has no debugger; use --env hot"):
         source_tree.mount(Project.of("prod"), sources(tmp_path), debug_port="5678")
+
+
+@pytest.mark.parametrize(
+    ("caller", "owner", "runs_as"),
+    [
+        ((1000, 1001), (0, 0), "1000:1001"),
+        ((0, 0), (1000, 1001), "1000:1001"),
+        ((0, 0), (0, 0), ""),
+        ((1000, 0), (5, 5), ""),
+        ((0, 0), (0, 7), ""),
+    ],
+)
+def test_the_server_runs_as_the_caller_or_for_root_as_the_owner_of_the_tree(
+    caller: tuple[int, int],
+    owner: tuple[int, int],
+    runs_as: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Tree(PosixPath):
+        def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+            assert follow_symlinks
+            return os.stat_result((0, 0, 0, 0, *owner, 0, 0, 0, 0))
+
+    monkeypatch.setattr(os, "getuid", lambda: caller[0])
+    monkeypatch.setattr(os, "getgid", lambda: caller[1])
+
+    assert source_tree.user(Tree("/tree")) == runs_as

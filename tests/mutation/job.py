@@ -1,0 +1,55 @@
+"""A mistake, and the tests that could notice it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.mutation.mutants import mutants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tests.mutation.mutants import Mutant
+
+ROOT = Path(__file__).resolve().parents[2]
+# package -> the tests that answer for it
+PACKAGES = {
+    "cli": ["tests/cli"],
+    "topology": ["tests/unit/topology"],
+    "image": ["tests/unit/image"],
+    "registry": ["tests/unit/registry"],
+    "release": ["tests/unit/release", "tests/unit/registry"],
+}
+
+Lines = dict[str, dict[int, list[str]]]
+"""By file and line the tests that reach it; "" stands for what runs before the first test."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A mistake, and the tests that could notice it."""
+
+    path: Path
+    mutant: Mutant
+    tests: Sequence[str]
+    on_import: bool  # runs before any test does, so that exchanging a function is too late
+
+    def __str__(self) -> str:
+        return f"{self.path.relative_to(ROOT)}:{self.mutant.line}: {self.mutant.description}"
+
+
+def jobs_of(package: str, lines: Lines) -> Iterator[Job]:
+    """Yield a package's mistakes; for code that runs on import every test that reaches the file is asked."""
+    everybody = {test for reached in lines.values() for tests in reached.values() for test in tests}
+    for path in sorted((ROOT / "letta_stack" / package).rglob("*.py")):
+        reached = lines.get(str(path), {})
+        readers = {test for tests in reached.values() for test in tests if test} or everybody
+        for mutant in mutants(path.read_text(encoding="utf-8")):
+            # The lines inside of a long literal run with its first one.
+            tests = reached.get(mutant.line) or reached.get(mutant.statement) or []
+            on_import = "" in tests or not mutant.function
+            yield Job(
+                path, mutant, sorted({*(readers if "" in tests else tests)} - {""}), on_import
+            )

@@ -159,6 +159,24 @@ class WrongArchitecture(LettaStackError):
     exit_code = 33
 
 
+class BadSettings(LettaStackError):
+    """What is set for the server is half of something, or contradicts itself."""
+
+    exit_code = 35
+
+
+class OtherPostgres(LettaStackError):
+    """The data on a volume are of another major version of PostgreSQL."""
+
+    exit_code = 36
+
+
+class WrongOwner(LettaStackError):
+    """A service cannot read or write what is mounted from this machine."""
+
+    exit_code = 37
+
+
 class ServiceFailed(LettaStackError):
     """A service of the topology did not become healthy."""
 

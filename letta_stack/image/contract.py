@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import inspect
 import sys
+from typing import TYPE_CHECKING
 
 from letta_stack.base.paths import ROOT
 from letta_stack.errors import BadPins
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _START_CODE = ROOT / "rootfs/opt/letta-stack"
 if not _START_CODE.is_dir():
@@ -23,6 +27,27 @@ SECRETS = str(paths.SECRETS)
 PASSWORD_FILE = str(paths.SERVER_PASSWORD)
 OFF = environment.OFF  # what a switch takes for "no", in any case of letters
 collector_configuration = telemetry.configuration
+
+_FILE_VALUES = {"URI": "postgresql://user:password@host/database", "PORT": "1"}
+
+
+def problem_of_settings(given: Mapping[str, str]) -> str:
+    """Return why a container with this environment would not start, "" if its settings agree.
+
+    Secret files are not read: only the container sees them.
+    """
+
+    def read(name: str) -> str:
+        return _FILE_VALUES.get(name.removesuffix("_FILE").rpartition("_")[2], "from a file")
+
+    settings = environment.drop_service_links(environment.drop_empty(given))
+    named = {name: name if name.endswith("_FILE") else value for name, value in settings.items()}
+    try:
+        plan.make_plan(environment.resolve_files(named, read))
+    except errors.StartError as error:
+        return str(error)
+    return ""
+
 
 EXIT_CODES = {
     error.exit_code: inspect.cleandoc(error.__doc__ or "").partition("\n")[0]

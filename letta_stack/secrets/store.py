@@ -142,12 +142,19 @@ class Store:
     @property
     def variables(self) -> dict[str, str]:
         """What compose needs to know: where the files are, and who can read them."""
-        owner = self.path(kinds.ENCRYPTION_KEY).stat()
-        return {
-            "LETTA_STACK_SECRETS": str(self.directory),
-            "LETTA_STACK_UID": str(owner.st_uid),
-            "LETTA_STACK_GID": str(owner.st_gid),
-        }
+        return {"LETTA_STACK_SECRETS": str(self.directory), **self.user}
+
+    @property
+    def user(self) -> dict[str, str]:
+        """Who the containers are that read the files; also before they are made."""
+        path = self.path(kinds.ENCRYPTION_KEY)
+        if path.exists():
+            uid, gid = path.stat().st_uid, path.stat().st_gid
+        elif os.getuid() == 0:
+            uid = gid = IMAGE_UID
+        else:
+            uid, gid = os.getuid(), os.getgid()
+        return {"LETTA_STACK_UID": str(uid), "LETTA_STACK_GID": str(gid)}
 
 
 def _check_mode(path: Path, forbidden: int) -> None:

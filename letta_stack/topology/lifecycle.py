@@ -25,6 +25,7 @@ from letta_stack.topology import (
     deployed,
     dotenv,
     exports,
+    inputs,
     language_model,
     preflight,
     report,
@@ -67,11 +68,15 @@ def _up(project: Project, sources: Sources) -> None:
     project = project.with_variables(
         capacity.variables(running_engine) | deployed.variables(project.name)
     )
+    if project.topology.secrets:
+        project = project.with_variables(secret_files.store(project).user)
     config = project.runner.config()
     secret_files.single_source(config)
     project = project.counted(config)
     capacity.check(config, project.expected, running_engine)
     capacity.check_accelerators(config, running_engine)
+    inputs.settings(config)
+    inputs.bind_mounts(config)
     ports = published(config)
     refuse_published_data(project.topology.name, config)
     preflight.ports(ports, project.name, project.port_flags)
@@ -96,6 +101,7 @@ def _up(project: Project, sources: Sources) -> None:
     project = source_tree.with_debugger(project.with_variables(variables), sources)
     if image:
         preflight.architecture(image, running_engine)
+    inputs.data_directory(project, config, variables)
 
     start(project)
     if project.topology.published:

@@ -142,3 +142,13 @@ def test_another_users_secrets_are_not_touched(
 
     with pytest.raises(SecretsExposed, match="belongs to somebody else"):
         Store.of("mine")
+
+
+@pytest.mark.parametrize(("uid", "expected"), [(0, "10001"), (1000, "1000")])
+def test_who_reads_the_files_is_known_before_they_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int, expected: str
+) -> None:
+    monkeypatch.setattr("os.getuid", lambda: uid)
+    monkeypatch.setattr("os.getgid", lambda: uid)
+
+    assert Store(tmp_path).user == {"LETTA_STACK_UID": expected, "LETTA_STACK_GID": expected}

@@ -1,0 +1,122 @@
+"""What a rendered model asks for and cannot work: found before anything starts, each with what to do."""
+
+from __future__ import annotations
+
+import re
+import stat
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from letta_stack.base import process
+from letta_stack.errors import BadSettings, OtherPostgres, WrongOwner
+from letta_stack.image import contract
+from letta_stack.topology.catalogue import DATABASE, SERVER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from letta_stack.topology.project import Project
+
+    Model = Mapping[str, Any]
+
+DATABASE_DIRECTORY = "/var/lib/postgresql/data"
+USER = re.compile(r"(?P<uid>\d+)(?::(?P<gid>\d+))?")
+# What made a data directory, and what the image runs. Debian's packages have the programs on no path.
+VERSIONS = """
+PATH="$PATH:$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1)"
+cat "$1/PG_VERSION" 2>/dev/null || echo none
+postgres --version
+"""
+MAJOR = re.compile(r"(?P<data>\d+|none)\n\D*(?P<program>\d+)")
+
+
+def settings(config: Model) -> None:
+    """Raise ``BadSettings`` for what the server's container would refuse: half a database, an address that cannot work."""
+    service = config["services"].get(SERVER, {})
+    given = {
+        name: str(value).replace("$$", "$")
+        for name, value in (service.get("environment") or {}).items()
+        if value is not None
+    }
+    if problem := contract.problem_of_settings(given):
+        raise BadSettings(f"{problem} (in .env or the shell)")
+
+
+def bind_mounts(config: Model) -> None:
+    """Raise ``WrongOwner`` if a service without root could not use a directory or file of this machine."""
+    if sys.platform != "linux":
+        return  # an engine in a virtual machine gives containers the rights of its user
+    for name, service in config["services"].items():
+        user = USER.fullmatch(str(service.get("user") or ""))
+        if user is None:
+            continue  # a supervisor that starts as root gives each service its files
+        uid, gid = int(user["uid"]), int(user["gid"] or user["uid"])
+        for mount in service.get("volumes") or []:
+            if mount["type"] == "bind":
+                _bind_mount(name, mount, uid, gid)
+
+
+def _bind_mount(service: str, mount: Model, uid: int, gid: int) -> None:
+    source, writes = Path(mount["source"]), not mount.get("read_only")
+    advice = f"run `chown -R {uid}:{gid} {source}`, or mount a named volume"
+    try:
+        found = source.stat()
+    except FileNotFoundError:
+        if not writes:
+            return  # the engine says so
+        raise WrongOwner(
+            f"{service} writes to {source}, which does not exist, and the engine would make it for root alone; make it, "
+            f"then {advice}"
+        ) from None
+    except PermissionError:
+        return  # of another user's, whom the engine may let in
+    if lacking := _lacking(found.st_mode, uid == found.st_uid, gid == found.st_gid, writes=writes):
+        raise WrongOwner(
+            f"{service} runs as user {uid} and cannot {lacking} {source} (owner {found.st_uid}, mode "
+            f"{stat.S_IMODE(found.st_mode):o}); {advice}"
+        )
+
+
+def _lacking(mode: int, owner: bool, group: bool, *, writes: bool) -> str:  # noqa: FBT001 - facts, not flags
+    bits = (mode >> (6 if owner else 3 if group else 0)) & 0o7
+    if writes and not bits & 0o2:
+        return "write to"
+    needed = 0o5 if stat.S_ISDIR(mode) else 0o4
+    return "" if bits & needed == needed else "read"
+
+
+def data_directory(project: Project, config: Model, variables: Mapping[str, str]) -> None:
+    """Raise ``OtherPostgres`` if the data on a volume are of another major version than the image's PostgreSQL.
+
+    A database that runs has shown that it can read them. ``variables`` name the third-party images.
+    """
+    embedded = DATABASE.name not in config["services"]
+    name = SERVER if embedded else DATABASE.name
+    if any(one.service == name and one.state == "running" for one in project.runner.states()):
+        return
+    service = config["services"].get(name, {})
+    target = contract.VOLUME if embedded else DATABASE_DIRECTORY
+    image = service.get("image", "") if embedded else variables.get(DATABASE.image, "")
+    for source in _sources(config, service, target):
+        if not source.startswith("/") and source not in project.runner.volumes():
+            continue
+        directory = "/data/postgres" if embedded else "/data"
+        options = ["--rm", "--network=none", "--pull=never", "--user=0", "--entrypoint=sh"]
+        command = ["docker", "run", *options, f"--volume={source}:/data:ro", image, "-c", VERSIONS]
+        match = MAJOR.search(process.probe([*command, "sh", directory]).stdout)
+        if match and match["data"] not in {"none", match["program"]}:
+            raise OtherPostgres(
+                f"{source} has the data of PostgreSQL {match['data']}, and {image} is PostgreSQL {match['program']}, "
+                f"which cannot read them: start the image of before, `inv backup.create {project.flags}`, then "
+                f"`inv down {project.flags} --volumes`, and `inv backup.restore` with the new one"
+            )
+
+
+def _sources(config: Model, service: Model, target: str) -> Iterator[str]:
+    """Yield where the directory of a container comes from: a path, or the full name of a volume."""
+    for mount in service.get("volumes") or []:
+        if mount["target"] == target:
+            source = str(mount.get("source", ""))
+            volumes = config.get("volumes") or {}
+            yield source if mount["type"] == "bind" else volumes[source]["name"]

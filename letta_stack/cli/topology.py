@@ -26,11 +26,12 @@ from letta_stack.cli.task import (
         "port": PORT,
         "pg_port": PG_PORT,
         "redis_port": REDIS_PORT,
+        "dashboard_port": "port of the dashboards on this machine (observability; default: 3000)",
         "images": IMAGES,
         "otelcol": OTELCOL,
         "letta_source": LETTA_SOURCE,
         "ca": CA,
-        "replicas": "how many servers (prod; default: 1)",
+        "replicas": "how many servers (prod, observability; default: 1)",
         "public": "let other machines reach the API (default: only this one)",
     }
 )
@@ -41,6 +42,7 @@ def up(
     port: str = "",
     pg_port: str = "",
     redis_port: str = "",
+    dashboard_port: str = "",
     images: str = "auto",
     otelcol: str = "auto",
     letta_source: str = "",
@@ -57,6 +59,7 @@ def up(
         images=images, otelcol=otelcol, letta_source=letta_source, ca=ca
     )
     ports = {"port": port, "pg_port": pg_port, "redis_port": redis_port}
+    ports["dashboard_port"] = dashboard_port
     wanted = Project.of(env, project=project, replicas=replicas, public=public, **ports)
     lifecycle.up(*source_tree.mount(wanted, sources))
 

@@ -42,7 +42,7 @@ TEST_SECONDS = 180
 IMAGE_BY_ITSELF = "single"
 ARM64 = "linux/arm64"
 # Each is another topology with one difference: it runs what is its own (`only`) and what is marked `basic`.
-VARIANTS = {"hot", "services"}
+VARIANTS = {"hot", "observability", "services"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -50,7 +50,7 @@ def configuration(given: Mapping[str, str]) -> dict[str, Any]:
             "receiver": "team",
             "group_by": ["alertname"],
             "group_wait": "10s",
-            "group_interval": "1m",
+            "group_interval": "30s",
             "repeat_interval": "4h",
             "routes": [
                 {"receiver": "pager", "matchers": ['severity="critical"'], "continue": True},

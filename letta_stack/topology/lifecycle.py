@@ -24,6 +24,7 @@ from letta_stack.topology import (
     deployed,
     dotenv,
     exports,
+    monitoring,
     preflight,
     report,
     secret_files,
@@ -74,6 +75,8 @@ def _up(project: Project, sources: Sources) -> None:
     disk.check(running_engine, build=False)
     if project.topology.secrets:
         project = project.with_variables(secret_files.prepare(project))
+    if project.topology.monitoring:
+        project = project.with_variables(monitoring.prepare(project))
     if project.topology.has_server:
         environment = config["services"][SERVER]["environment"]
         for warning in preflight.loopback_settings(environment):
@@ -85,13 +88,21 @@ def _up(project: Project, sources: Sources) -> None:
     if image:
         preflight.architecture(image, running_engine)
 
-    start(project)
+    try:
+        start(project)
+    finally:
+        if project.topology.monitoring:
+            monitoring.migrated(project.name, project.runner.states())
+    if project.topology.monitoring:
+        monitoring.teach(project)
     if project.topology.published:
         address = next(port for port in ports if port.service == project.topology.published)
         answer(project, address)
         server = next(state for state in project.runner.states() if state.service == SERVER)
         environment = config["services"][SERVER]["environment"]
         console.result(report.success(project, address, server.container, environment))
+        if project.topology.monitoring:
+            console.result(monitoring.dashboards(project, ports))
     else:
         console.result(report.data_services(project, exports.lines(project)))
 

@@ -17,7 +17,7 @@ import requests
 from python_on_whales import docker
 
 from letta_stack.base import process
-from letta_stack.base.paths import ROOT, SECRETS
+from letta_stack.base.paths import ROOT, SECRETS, STATE
 from letta_stack.engine import inspect
 from letta_stack.image import third_party
 from letta_stack.pins.file import Pins
@@ -26,7 +26,7 @@ from letta_stack.secrets import kinds
 from letta_stack.secrets.store import Store
 from letta_stack.topology.catalogue import SERVER, TOPOLOGIES
 from letta_stack.topology.project import Project
-from tests.smoke import harness
+from tests.smoke import alerts, harness
 from tests.smoke.harness import Server
 from tests.support import images
 
@@ -248,9 +248,13 @@ def deployment(topology: str, request: pytest.FixtureRequest) -> Iterator[Deploy
     port = harness.free_port()
     replicas = "2" if any(one.replicated for one in TOPOLOGIES[topology].services) else ""
     environment = harness.blank_environment() | harness.PROVIDER
-    options = []
+    options = [
+        word for one in TOPOLOGIES[topology].extra_ports for word in (one.flag, harness.free_port())
+    ]
+    if TOPOLOGIES[topology].monitoring:
+        alerts.configure(Store.of(project))
     if TOPOLOGIES[topology].mounts_source:
-        options = ["--letta-source", str(request.getfixturevalue("hot_source"))]
+        options += ["--letta-source", str(request.getfixturevalue("hot_source"))]
     # Compose takes a network with these labels for its own. It must be there before the stack is: the server
     # looks for the models of its providers only once, when it starts.
     short_name = provider_network(topology)
@@ -285,6 +289,7 @@ def deployment(topology: str, request: pytest.FixtureRequest) -> Iterator[Deploy
     finally:
         inv("down", "--env", topology, "--project", project, "--volumes", "--yes")
         shutil.rmtree(SECRETS / project, ignore_errors=True)
+        shutil.rmtree(STATE / project, ignore_errors=True)
         assert harness.leftovers(project) == []
 
 

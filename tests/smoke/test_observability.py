@@ -35,6 +35,7 @@ PANELS = [
     for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]
     for target in panel["targets"]
 ]
+TOOL = 'TOOL conversation_search {"query": "heron"}'
 # Two exports of the servers, two of the spans' counters and two scrapes, on a machine with other things to do.
 SEEN_SECONDS = 90.0
 
@@ -82,7 +83,7 @@ def used(deployment: Deployment, dashboard: Dashboard) -> Deployment:
         monitoring.backed_up(deployment.stack.name)
 
         def seen() -> bool:
-            client.agents.messages.create(one.id, input="Good morning, heron.")
+            client.agents.messages.create(one.id, input=TOOL)
             with client.agents.messages.create(
                 one.id, input=WORDS, streaming=True, stream_tokens=True
             ) as stream:
@@ -193,7 +194,7 @@ def test_a_runs_trace_is_read_from_clickhouse(used: Deployment, client: Letta) -
 def test_every_panel_has_something_to_show(
     expression: str, used: Deployment, dashboard: Dashboard
 ) -> None:
-    assert dashboard.query(expression)
+    harness.expect(lambda: dashboard.query(expression), timeout=SEEN_SECONDS, what=expression)
 
 
 @pytest.fixture
@@ -251,7 +252,7 @@ def test_the_slower_alerts_reach_who_is_on_duty(
     expected = [*LONG_FAULTS, "BackupTooOld", "ContainerRestarts", "ErrorBudgetBurnsFast"]
 
     def told() -> bool:
-        # Something that fails: the database is away.
+        # Something that fails: the database is gone.
         requests.get(f"{used.url}/v1/agents/", headers=headers, timeout=60)
         if not receiver.told("/slack", "ContainerRestarts", resolved=False):
             docker.container.restart(restarting, time=1)

@@ -1,6 +1,7 @@
 """Checks in clean environments. Plain `nox` runs them all; `nox -t fast` is for between edits: no containers.
 
-Tags: fast (lint, types, unit), docker (arm64, smoke, release, build, gateway, compose), update (fix, lock; only on request).
+Tags: fast (lint, types, unit), docker (arm64, smoke, release, build, gateway, alerts,
+compose), update (fix, lock; only on request).
 
 Sessions run side by side, and each shows its output when it ends. What is chosen with `-s` runs one at a time and shows
 its output as it comes; so does everything with `-j1`.
@@ -192,6 +193,13 @@ def gateway(session: nox.Session) -> None:
     """Test the gateway's contract with its clients, without a server. Arguments go to pytest (-m long: what takes minutes)."""
     install(session, "smoke")
     run_docker(session, "pytest", *selected(session, "tests/gateway"))
+
+
+@nox.session(tags=["docker"], requires=["images"])
+def alerts(session: nox.Session) -> None:
+    """Test every alert with promtool, and the receivers with amtool. Arguments go to pytest."""
+    install(session, "test")
+    run_docker(session, "pytest", *selected(session, "tests/alerts"))
 
 
 @nox.session(tags=["docker"], requires=["engine"])

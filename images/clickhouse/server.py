@@ -17,6 +17,7 @@ import tempfile
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import chdb.session
@@ -44,7 +45,12 @@ IGNORED = {
 }
 
 USER = os.environ.get("CLICKHOUSE_USER", "default")
-PASSWORD = os.environ.get("CLICKHOUSE_PASSWORD", "")
+PASSWORD_FILE = os.environ.get("CLICKHOUSE_PASSWORD_FILE")
+PASSWORD = (
+    Path(PASSWORD_FILE).read_text(encoding="utf-8").strip()
+    if PASSWORD_FILE
+    else os.environ.get("CLICKHOUSE_PASSWORD", "")
+)
 engine = chdb.session.Session(DATA)
 lock = threading.Lock()
 

@@ -28,6 +28,7 @@ from letta_stack.cli.task import (
         "port": PORT,
         "pg_port": PG_PORT,
         "redis_port": REDIS_PORT,
+        "dashboard_port": "port of the dashboards on this machine (observability; default: 3000)",
         "images": IMAGES,
         "otelcol": OTELCOL,
         "letta_source": LETTA_SOURCE,
@@ -35,7 +36,7 @@ from letta_stack.cli.task import (
         "llm_endpoint": LLM_ENDPOINT,
         "ca": CA,
         "debug_port": "port of this machine for a debugger (hot; debugpy's usual one is 5678)",
-        "replicas": "how many servers (prod; default: 1)",
+        "replicas": "how many servers (prod, observability; default: 1)",
         "public": "let other machines reach the API (default: only this one)",
     }
 )
@@ -46,6 +47,7 @@ def up(
     port: str = "",
     pg_port: str = "",
     redis_port: str = "",
+    dashboard_port: str = "",
     images: str = "auto",
     otelcol: str = "auto",
     letta_source: str = "",
@@ -65,6 +67,7 @@ def up(
         images=images, otelcol=otelcol, letta_source=letta_source, ca=ca
     )
     ports = {"port": port, "pg_port": pg_port, "redis_port": redis_port}
+    ports["dashboard_port"] = dashboard_port
     wanted = Project.of(env, project=project, replicas=replicas, public=public, **ports)
     wanted = language_model.choose(wanted, kind=llm, endpoint=llm_endpoint)
     lifecycle.up(*source_tree.mount(wanted, sources, debug_port=debug_port))

@@ -33,7 +33,15 @@ from letta_stack.errors import (
 from letta_stack.image.sources import Sources
 from letta_stack.operate import backup as backups
 from letta_stack.operate import dump, plan, postgres, replicas, store
-from letta_stack.topology import capacity, deployed, lifecycle, preflight, report, secret_files
+from letta_stack.topology import (
+    capacity,
+    deployed,
+    lifecycle,
+    monitoring,
+    preflight,
+    report,
+    secret_files,
+)
 from letta_stack.topology.catalogue import MIGRATION, SERVER
 from letta_stack.topology.deployed import IMAGE_VARIABLE, Deployment, Unfinished
 
@@ -180,7 +188,9 @@ def migrate(project: Project, begun: Unfinished, needed: Migration) -> None:
         process.capture(["docker", "stop", *names])
     try:
         project.runner.run_once(MIGRATION.name)
+        monitoring.gauge(project.name, monitoring.MIGRATED, 1)
     except CommandFailed as error:
+        monitoring.gauge(project.name, monitoring.MIGRATED, 0)
         deployed.end(project.name)
         if needed.breaking:
             process.capture(["docker", "start", *names])

@@ -77,7 +77,7 @@ class Store:
         _check_mode(self.directory, 0o077)
         known = self.fingerprints()
         for name in kinds.NAMES:
-            _check_mode(self.path(name), 0o177)
+            self.check_private(name)
             value = self.read(name)
             kinds.check(name, value)
             if self.path(name + OLD).exists():
@@ -99,8 +99,16 @@ class Store:
         if known != before:
             self.write(FINGERPRINTS, json.dumps(known))
         for name, text in kinds.derived(values, known).items():
-            if not self.path(name).exists() or self.path(name).read_text("ascii") != text:
-                self.write(name, text, mode=PUBLIC)
+            self.publish(name, text)
+
+    def publish(self, name: str, text: str) -> None:
+        """Write what services with users of their own read, unless it is there already."""
+        if not self.path(name).exists() or self.path(name).read_text("utf-8") != text:
+            self.write(name, text, mode=PUBLIC)
+
+    def check_private(self, name: str) -> None:
+        """Raise ``SecretsExposed`` if others can read the file."""
+        _check_mode(self.path(name), 0o177)
 
     def fingerprints(self) -> dict[str, str]:
         """Return the verifier of each secret as it was last recorded."""

@@ -31,6 +31,21 @@ MIGRATION = Service("letta-migrate", one_shot=True)
 GATEWAY = Service("letta-nginx", image="NGINX_IMAGE")
 COLLECTOR = Service("letta-collector")
 LANGUAGE_MODEL = Service("letta-llm", image="VLLM_IMAGE", optional=True)
+PRODUCTION = (Service(SERVER, replicated=True), MIGRATION, DATABASE, REDIS, GATEWAY, COLLECTOR)
+DASHBOARD = Service("letta-dashboard", image="NGINX_IMAGE")
+MONITORING = (
+    Service("letta-clickhouse", image="CLICKHOUSE_IMAGE"),
+    Service("letta-prometheus", image="PROMETHEUS_IMAGE"),
+    Service("letta-alertmanager", image="ALERTMANAGER_IMAGE"),
+    Service("letta-node-exporter", image="NODE_EXPORTER_IMAGE"),
+    Service("letta-containers"),
+    Service("letta-postgres-exporter", image="POSTGRES_EXPORTER_IMAGE"),
+    Service("letta-redis-exporter", image="REDIS_EXPORTER_IMAGE"),
+    Service("letta-nginx-exporter", image="NGINX_EXPORTER_IMAGE"),
+    Service("letta-blackbox-exporter", image="BLACKBOX_EXPORTER_IMAGE"),
+    Service("letta-grafana", image="GRAFANA_IMAGE"),
+    DASHBOARD,
+)
 
 TOPOLOGIES = catalogue(
     [
@@ -60,16 +75,22 @@ TOPOLOGIES = catalogue(
             name="prod",
             summary="any number of servers behind nginx, with PostgreSQL, Redis and collector; no root, limits, secrets as files",
             entry="compose.yaml",
-            services=(
-                Service(SERVER, replicated=True),
-                MIGRATION,
-                DATABASE,
-                REDIS,
-                GATEWAY,
-                COLLECTOR,
-            ),
+            services=PRODUCTION,
             published=GATEWAY.name,
             secrets=True,
+            tls=True,
+        ),
+        Topology(
+            name="observability",
+            summary="`prod` plus ClickHouse, Prometheus, Alertmanager, exporters and dashboards behind a password",
+            entry="compose/observability.yaml",
+            services=(*PRODUCTION, *MONITORING),
+            published=GATEWAY.name,
+            extra_ports=(
+                PortFlag("--dashboard-port", "LETTA_STACK_DASHBOARD_PORT", DASHBOARD.name),
+            ),
+            secrets=True,
+            monitoring=True,
             tls=True,
         ),
         Topology(

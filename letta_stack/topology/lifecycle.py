@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from letta_stack.base import console, http_wait, lock
 from letta_stack.base.progress import Progress
 from letta_stack.base.wait import wait_until
 from letta_stack.certs import store
-from letta_stack.engine import disk, inspect
+from letta_stack.engine import inspect
 from letta_stack.errors import (
     BadValue,
     CommandFailed,
@@ -19,14 +19,12 @@ from letta_stack.errors import (
     NotRunning,
     WaitTimedOut,
 )
-from letta_stack.policy.lint import refuse_published_data
 from letta_stack.topology import (
-    capacity,
-    deployed,
-    dotenv,
+    checks,
     exports,
     inputs,
     language_model,
+    monitoring,
     preflight,
     report,
     secret_files,
@@ -36,8 +34,9 @@ from letta_stack.topology.catalogue import SERVER, health_path
 from letta_stack.topology.runners.protocol import published, summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from letta_stack.engine.inspect import Engine
     from letta_stack.image.sources import Sources
     from letta_stack.topology.project import Project
     from letta_stack.topology.runners.protocol import Published, State
@@ -63,56 +62,52 @@ def up(project: Project, sources: Sources) -> None:
 
 def _up(project: Project, sources: Sources) -> None:
     running_engine = inspect.require()
-    dotenv.check()
-    language_model.check(project)
-    project = project.with_variables(
-        capacity.variables(running_engine) | deployed.variables(project.name)
-    )
-    if project.topology.secrets:
-        project = project.with_variables(secret_files.store(project).user)
-    config = project.runner.config()
-    secret_files.single_source(config)
-    project = project.counted(config)
-    capacity.check(config, project.expected, running_engine)
-    capacity.check_accelerators(config, running_engine)
-    inputs.settings(config)
-    inputs.bind_mounts(config)
-    ports = published(config)
-    refuse_published_data(project.topology.name, config)
-    preflight.ports(ports, project.name, project.port_flags)
-    preflight.open_api(ports, config)
-    if project.topology.tls:
-        preflight.certificate(project.name)
-        preflight.client_authority(project.name, config)
-    disk.check(running_engine, build=False)
+    project, config = checks.before_anything(project, running_engine)
     if project.topology.secrets:
         project = project.with_variables(secret_files.prepare(project))
-    if project.topology.has_server:
-        environment = config["services"][SERVER]["environment"]
-        for warning in preflight.loopback_settings(environment):
-            console.say(f"warning: {warning}")
+    if project.topology.monitoring:
+        project = project.with_variables(monitoring.prepare(project))
+    project = with_images(project, sources, config, running_engine)
+    try:
+        start(project)
+    finally:
+        if project.topology.monitoring:
+            monitoring.migrated(project.name, project.runner.states())
+    if project.topology.monitoring:
+        monitoring.teach(project)
+    if project.topology.published:
+        tell_of_api(project, config)
+    else:
+        console.result(report.data_services(project, exports.lines(project)))
 
+
+def with_images(
+    project: Project, sources: Sources, config: Mapping[str, Any], running_engine: Engine
+) -> Project:
+    """Make every image be there, and return the project with their names; refuse data that they cannot take over."""
     image = config["services"][SERVER]["image"] if project.topology.has_server else ""
     optional = [one.name for one in project.topology.services if one.optional]
     pulled = [config["services"][name]["image"] for name in optional if name in config["services"]]
     variables = sources.prepare(
         project.topology.images, running_engine, server=image, pulled=pulled
     )
-    project = source_tree.with_debugger(project.with_variables(variables), sources)
     if image:
         preflight.architecture(image, running_engine)
     inputs.data_directory(project, config, variables)
+    return source_tree.with_debugger(project.with_variables(variables), sources)
 
-    start(project)
-    if project.topology.published:
-        address = next(port for port in ports if port.service == project.topology.published)
-        answer(project, address)
-        server = next(state for state in project.runner.states() if state.service == SERVER)
-        if warning := language_model.silence(project, server.container):
-            console.say(f"warning: {warning}")
-        console.result(report.success(project, address, server.container, config))
-    else:
-        console.result(report.data_services(project, exports.lines(project)))
+
+def tell_of_api(project: Project, config: Mapping[str, Any]) -> None:
+    """Wait until the API answers where it is published, and say where that is."""
+    ports = published(config)
+    address = next(port for port in ports if port.service == project.topology.published)
+    answer(project, address)
+    server = next(state for state in project.runner.states() if state.service == SERVER)
+    if warning := language_model.silence(project, server.container):
+        console.say(f"warning: {warning}")
+    console.result(report.success(project, address, server.container, config))
+    if project.topology.monitoring:
+        console.result(monitoring.dashboards(project, ports))
 
 
 def answer(project: Project, address: Published) -> None:

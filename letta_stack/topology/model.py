@@ -39,6 +39,7 @@ class Topology:
     secrets: bool = (
         False  # whether its passwords are files that are generated before the first start
     )
+    monitoring: bool = False  # whether dashboards and alerts are part of it
     tls: bool = False  # whether its gateway takes a certificate
     language_model: bool = False  # whether `--llm` and `--llm-endpoint` say what serves its model
     tags: tuple[str, ...] = ()  # nox's

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from letta_stack.base import console
 from letta_stack.errors import BadSecret, BadValue
-from letta_stack.secrets import kinds
+from letta_stack.secrets import kinds, monitoring
 from letta_stack.secrets.store import NEW, OLD, Store
+from letta_stack.topology.catalogue import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +34,8 @@ def prepare(project: Project) -> dict[str, str]:
     mine = store(project)
     data = f"{project.name}_db"
     mine.ensure(data=data if data in project.runner.volumes() else "")
+    if project.topology.monitoring:
+        monitoring.ensure(mine)
     for name in unfinished(mine):
         console.say(f"the rotation of {name} was interrupted; finish it: inv secrets.rotate {name}")
     return mine.variables
@@ -51,24 +54,32 @@ def show_all(project: Project) -> None:
     """Print name, age and file of each secret."""
     mine = store(project)
     rotating = unfinished(mine)
-    for name in kinds.NAMES:
+    for name in names(project):
         path = mine.path(name)
         if not path.exists():
-            console.result(f"{name:16}  not made yet; `inv up {project.flags}` makes it")
+            console.result(f"{name:19}  not made yet; `inv up {project.flags}` makes it")
             continue
         changed = dt.datetime.fromtimestamp(path.stat().st_mtime, tz=dt.UTC)
         note = "  rotation not finished" if name in rotating else ""
-        console.result(f"{name:16}  {changed:%Y-%m-%d %H:%M} UTC  {path}{note}")
+        console.result(f"{name:19}  {changed:%Y-%m-%d %H:%M} UTC  {path}{note}")
+
+
+def names(project: Project) -> tuple[str, ...]:
+    """Return the names of the secrets that a project has."""
+    return (*kinds.NAMES, *(monitoring.NAMES if project.topology.monitoring else ()))
 
 
 def show(project: Project, name: str) -> None:
     """Print one secret; raise ``BadValue`` or ``SecretsLost`` if there is none of that name."""
-    console.result(store(project).read(kinds.check_name(name)))
+    mine = store(project)
+    console.result(mine.read(name if name in names(project) else kinds.check_name(name)))
 
 
 def single_source(config: Mapping[str, Any]) -> None:
     """Raise ``BadSecret`` if .env or the shell gives what the files give."""
-    given = [name for name, text in config.get(GIVEN, {}).items() if text]
+    given = [
+        name for name, text in config["services"].get(SERVER, {}).get(GIVEN, {}).items() if text
+    ]
     if given:
         raise BadSecret(
             f"{', '.join(given)} is set in .env or the shell, but this topology takes it from a file in .secrets/ "

@@ -270,6 +270,20 @@ TABLE = (
         base=("--env", "vllm"),
     ),
     Wiring(
+        "up",
+        f"{LIFECYCLE}up",
+        (
+            Wire(
+                "--dashboard-port",
+                "project.variables.LETTA_STACK_DASHBOARD_PORT",
+                None,
+                "3001",
+                "3001",
+            ),
+        ),
+        base=("--env", "observability"),
+    ),
+    Wiring(
         "env",
         "letta_stack.topology.exports:lines",
         (

@@ -18,7 +18,7 @@ import requests
 from python_on_whales import docker
 
 from letta_stack.base import process
-from letta_stack.base.paths import ROOT, SECRETS
+from letta_stack.base.paths import ROOT, SECRETS, STATE
 from letta_stack.certs import store as certificates
 from letta_stack.engine import inspect
 from letta_stack.image import third_party
@@ -28,7 +28,7 @@ from letta_stack.secrets import kinds
 from letta_stack.secrets.store import Store
 from letta_stack.topology.catalogue import SERVER, TOPOLOGIES
 from letta_stack.topology.project import Project
-from tests.smoke import harness, inference
+from tests.smoke import alerts, harness, inference
 from tests.smoke.harness import Server
 from tests.support import images
 
@@ -44,7 +44,7 @@ TEST_SECONDS = 180
 IMAGE_BY_ITSELF = "single"
 ARM64 = "linux/arm64"
 # Each is another topology with one difference: it runs what is its own (`only`) and what is marked `basic`.
-VARIANTS = {"hot", "services", "vllm"}
+VARIANTS = {"hot", "observability", "services", "vllm"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -245,10 +245,12 @@ def hot_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def deployment(topology: str, request: pytest.FixtureRequest) -> Iterator[Deployment]:
     """Bring a topology up and leave nothing of it behind."""
-    options: Sequence[str] = []
+    options = [
+        word for one in TOPOLOGIES[topology].extra_ports for word in (one.flag, harness.free_port())
+    ]
     environment = harness.PROVIDER
     if TOPOLOGIES[topology].mounts_source:
-        options = ["--letta-source", str(request.getfixturevalue("hot_source"))]
+        options += ["--letta-source", str(request.getfixturevalue("hot_source"))]
         options += ["--debug-port", harness.free_port()]
     if TOPOLOGIES[topology].language_model:
         environment = {**environment, **inference.environment()}
@@ -263,6 +265,8 @@ def deployed(
     """Bring a topology up beside whatever else runs here; give it with the scripted model on its network."""
     images.prepare([topology])
     project = f"{harness.RUN}-{name}"
+    if TOPOLOGIES[topology].monitoring:
+        alerts.configure(Store.of(project))
     port = harness.free_port()
     replicas = "2" if any(one.replicated for one in TOPOLOGIES[topology].services) else ""
     environment = {**harness.blank_environment(), **settings}
@@ -301,6 +305,7 @@ def deployed(
         inv("down", "--env", topology, "--project", project, "--volumes", "--yes")
         shutil.rmtree(SECRETS / project, ignore_errors=True)
         shutil.rmtree(certificates.directory(project), ignore_errors=True)
+        shutil.rmtree(STATE / project, ignore_errors=True)
         assert harness.leftovers(project) == []
 
 

@@ -48,6 +48,10 @@ def model(**server: Any) -> dict[str, Any]:
     }
 
 
+def given(**settings: str) -> dict[str, Any]:
+    return {"services": {"letta-server": {"x-given": settings}}}
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", "101"])
 def test_a_number_of_replicas_that_cannot_be_is_refused(text: str) -> None:
     with pytest.raises(BadValue, match="is not a number of servers; give one from 1 to 100"):
@@ -109,14 +113,12 @@ def test_what_reserves_nothing_reserves_nothing(service: dict[str, Any]) -> None
 
 
 def test_what_the_files_give_may_not_come_from_elsewhere_too() -> None:
-    secret_files.single_source({"x-given": {"LETTA_PG_URI": ""}})
+    secret_files.single_source(given(LETTA_PG_URI=""))
 
     with pytest.raises(
         BadSecret, match=r"LETTA_PG_HOST, LETTA_PG_URI is set in \.env or the shell"
     ):
-        secret_files.single_source(
-            {"x-given": {"LETTA_PG_HOST": "yes", "LETTA_PG_URI": "yes", "LETTA_PG_DB": ""}}
-        )
+        secret_files.single_source(given(LETTA_PG_HOST="yes", LETTA_PG_URI="yes", LETTA_PG_DB=""))
 
 
 def test_an_api_without_password_is_not_published_to_others() -> None:

@@ -84,7 +84,7 @@ def test_the_list_has_age_file_and_state_of_each(
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert list(lines) == list(kinds.NAMES)
     assert lines[kinds.SERVER] == (
-        f"server-password   1970-01-01 00:00 UTC  {tmp_path}/mine/server-password"
+        f"server-password      1970-01-01 00:00 UTC  {tmp_path}/mine/server-password"
         "  rotation not finished"
     )
     assert lines[kinds.REDIS].endswith(f"UTC  {tmp_path}/mine/redis-password")

@@ -56,19 +56,23 @@ def run(settings: Mapping[str, str], place: Place) -> None:
         reason = clickhouse.prepare(variables, tables)
         if reason is not None:
             log(f"ClickHouse cannot be used yet: {reason}; telemetry is kept on disk until it can")
-            waiting = command(telemetry.configuration(settings, waiting=True), place)
+            waiting = command(settings, place, waiting=True)
             _keep(waiting, variables, until=lambda: clickhouse.prepare(variables, tables) is None)
             log("ClickHouse answers; it gets what was kept")
-    argv = command(telemetry.configuration(settings), place)
+    argv = command(settings, place)
     os.execve(argv[0], argv, variables)  # noqa: S606 - there is no shell to want
 
 
-def command(files: Sequence[str], place: Place) -> list[str]:
-    """Return what runs the collector with these files of its configuration."""
+def command(settings: Mapping[str, str], place: Place, *, waiting: bool = False) -> list[str]:
+    """Return what runs the collector, while ClickHouse does not answer with ``waiting``. Raises StartError."""
+    listen = telemetry.LOOPBACK
+    if telemetry.for_prometheus(settings):
+        listen = telemetry.collector_environment(settings)["OTEL_LISTEN"]
+    files = telemetry.configuration(settings, waiting=waiting)
     return [
         str(place.program),
         # Its own metrics: the default address is every address. Not in the files, for newer collectors refuse the key.
-        f"--set=service.telemetry.metrics.address={telemetry.LOOPBACK}:8888",
+        f"--set=service.telemetry.metrics.address={listen}:8888",
         *(f"--config={place.configurations / name}.yaml" for name in files),
     ]
 

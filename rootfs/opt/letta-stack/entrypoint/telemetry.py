@@ -17,6 +17,7 @@ SPANS = "LETTA_STACK_TELEMETRY_SPANS"
 NUMBERS = "LETTA_STACK_TELEMETRY_NUMBERS"
 LOGS = "LETTA_STACK_TELEMETRY_LOGS"
 QUEUE = "LETTA_STACK_TELEMETRY_QUEUE"
+PROMETHEUS = "LETTA_STACK_TELEMETRY_PROMETHEUS"
 PASSWORDLESS = "LETTA_STACK_CLICKHOUSE_PASSWORDLESS"
 OTLP_CA = "LETTA_STACK_OTLP_CA"
 OWN_ENDPOINT = "LETTA_OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -44,7 +45,7 @@ _VARIABLES = (
     *("CLICKHOUSE_ENDPOINT", "SIGNOZ_ENDPOINT"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
 )
-_SWITCHES = (CONTENT, SPANS, NUMBERS, QUEUE, PASSWORDLESS)
+_SWITCHES = (CONTENT, SPANS, NUMBERS, QUEUE, PROMETHEUS, PASSWORDLESS)
 
 
 def backend(settings: Mapping[str, str]) -> str:
@@ -164,6 +165,11 @@ def keeps_content(settings: Mapping[str, str]) -> bool:
     return _choice(settings, CONTENT, ("remove", "keep")) == "keep"
 
 
+def for_prometheus(settings: Mapping[str, str]) -> bool:
+    """Tell whether a Prometheus fetches metrics here. Raises BadSetting."""
+    return environment.flag(settings, PROMETHEUS, default=False)
+
+
 def configuration(settings: Mapping[str, str], *, waiting: bool = False) -> list[str]:
     """Return the names of the configuration's files, in the order in which they are merged.
 
@@ -180,6 +186,8 @@ def configuration(settings: Mapping[str, str], *, waiting: bool = False) -> list
         files.append("clickhouse-seed")
     if waiting:
         files.append("clickhouse-waiting")
+    if for_prometheus(settings):
+        files.append("prometheus")
     if _choice(settings, SPANS, ("essential", "all")) == "all":
         files.append("spans-all")
     if keeps_content(settings):

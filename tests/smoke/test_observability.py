@@ -1,0 +1,276 @@
+"""What an operator of `observability` counts on: everything is seen, nothing is open, and who is on duty is told."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator  # noqa: TC003 - a fixture's annotation
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+from python_on_whales import docker
+
+from letta_stack.base import process
+from letta_stack.base.paths import ROOT
+from letta_stack.secrets import monitoring as secrets
+from letta_stack.secrets.store import Store
+from letta_stack.topology import monitoring
+from tests.smoke import alerts, harness
+from tests.smoke.test_agents import WORDS
+
+if TYPE_CHECKING:
+    from letta_client import Letta
+    from letta_client.types import AgentState
+
+    from tests.smoke.conftest import Deployment
+
+pytestmark = pytest.mark.only("observability")
+
+PROMETHEUS = "/api/datasources/proxy/uid/prometheus/api/v1"
+PANELS = [
+    pytest.param(target["expr"], id=f"{path.stem}: {panel['title']} {target['refId']}")
+    for path in sorted((ROOT / "observability/dashboards").glob("*.json"))
+    for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]
+    for target in panel["targets"]
+]
+TOOL = 'TOOL conversation_search {"query": "heron"}'
+# Two exports of the servers, two of the spans' counters and two scrapes, on a machine with other things to do.
+SEEN_SECONDS = 90.0
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """The published dashboards, through the password."""
+
+    url: str
+    password: str
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """Ask for JSON."""
+        login = (secrets.DASHBOARD_USER, self.password)
+        answer = requests.get(self.url + path, params=parameters, auth=login, timeout=30)
+        answer.raise_for_status()
+        return answer.json()
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """Ask Prometheus as a panel does."""
+        rows: list[dict[str, Any]] = self.get(f"{PROMETHEUS}/query", query=expression)["data"][
+            "result"
+        ]
+        return rows
+
+    def firing(self) -> set[str]:
+        """Return the names of the alerts that fire."""
+        rows = self.query('ALERTS{alertstate="firing"}')
+        return {row["metric"]["alertname"] for row in rows}
+
+
+@pytest.fixture(scope="session")
+def dashboard(deployment: Deployment) -> Dashboard:
+    url = harness.published_url(deployment.service("letta-dashboard"), 8080)
+    return Dashboard(url, Store.of(deployment.stack.name).read(secrets.DASHBOARD))
+
+
+@pytest.fixture(scope="session")
+def used(deployment: Deployment, dashboard: Dashboard) -> Deployment:
+    """A stack whose agents have talked, streamed and used a tool, and that Prometheus has seen doing it."""
+    with deployment.client() as client:
+        one: AgentState = client.agents.create(
+            model=harness.MODEL, embedding=harness.EMBEDDING, memory_blocks=[]
+        )
+        monitoring.backed_up(deployment.stack.name)
+
+        def seen() -> bool:
+            client.agents.messages.create(one.id, input=TOOL)
+            with client.agents.messages.create(
+                one.id, input=WORDS, streaming=True, stream_tokens=True
+            ) as stream:
+                assert list(stream)
+            client.agents.list()
+            rates = dashboard.query("sum(rate(letta_span_calls_total[5m])) > 0")
+            tokens = dashboard.query("sum(rate(count_user_message_total[5m])) > 0")
+            return bool(rates and tokens)
+
+        harness.expect(seen, timeout=SEEN_SECONDS, what="rates of spans and of messages")
+    return deployment
+
+
+def test_only_gateway_and_dashboard_are_published_and_only_on_this_machine(
+    deployment: Deployment,
+) -> None:
+    names = [state.container for state in deployment.stack.runner.states()]
+    published = {
+        one["Name"].removeprefix("/"): {
+            port["HostIp"] for ports in one["HostConfig"]["PortBindings"].values() for port in ports
+        }
+        for one in json.loads(process.capture(["docker", "inspect", *names]))
+        if one["HostConfig"]["PortBindings"]
+    }
+
+    open_ones = (deployment.service("letta-nginx"), deployment.service("letta-dashboard"))
+    assert published == {name: {"127.0.0.1"} for name in open_ones}
+
+
+def test_no_container_has_root_or_writes_to_its_image(deployment: Deployment) -> None:
+    names = [state.container for state in deployment.stack.runner.states() if state.ready]
+    for one in json.loads(process.capture(["docker", "inspect", *names])):
+        host = one["HostConfig"]
+        assert host["ReadonlyRootfs"], one["Name"]
+        assert host["CapDrop"] == ["ALL"], one["Name"]
+        assert host["Memory"] > 0, one["Name"]
+        users = process.capture(["docker", "top", one["Id"], "-o", "pid,uid"]).split()[3::2]
+        assert "0" not in users, one["Name"]
+
+
+def test_the_dashboards_ask_for_the_password(dashboard: Dashboard) -> None:
+    assert requests.get(dashboard.url, timeout=10).status_code == 401
+    assert requests.get(dashboard.url, auth=("letta", "x"), timeout=10).status_code == 401
+    assert dashboard.get("/api/health")["database"] == "ok"
+
+
+def test_every_target_is_up(used: Deployment, dashboard: Dashboard) -> None:
+    down = dashboard.query("up == 0")
+    jobs = {row["metric"]["job"] for row in dashboard.query("count by (job) (up)")}
+
+    assert down == []
+    assert jobs == {
+        *("prometheus", "alertmanager", "host", "containers", "database", "redis", "gateway"),
+        *("blackbox", "collector", "servers", "probe"),
+    }
+    (answers,) = dashboard.query('max(probe_success{probe="gateway"})')
+    assert answers["value"][1] == "1"
+
+
+def test_every_container_is_measured_by_its_name(used: Deployment, dashboard: Dashboard) -> None:
+    rows = dashboard.query("count by (service) (container_memory_bytes)")
+    counts = {row["metric"]["service"]: int(row["value"][1]) for row in rows}
+    expected = used.stack.expected
+    expected.pop("letta-migrate")
+    expected.pop("letta-containers")  # a container does not see itself as a neighbour
+
+    assert counts == expected
+
+
+def test_the_servers_metrics_only_grow_and_are_told_apart(
+    used: Deployment, dashboard: Dashboard
+) -> None:
+    def values() -> dict[str, float]:
+        rows = dashboard.query("count_user_message_total")
+        return {row["metric"]["instance"]: float(row["value"][1]) for row in rows}
+
+    before = values()
+    with used.client() as client:
+        one = client.agents.create(model=harness.MODEL, embedding=harness.EMBEDDING)
+        for _ in range(3):
+            client.agents.messages.create(one.id, input="Good morning, heron.")
+
+    harness.expect(
+        lambda: sum(values().values()) >= sum(before.values()) + 3,
+        timeout=SEEN_SECONDS,
+        what="three more messages",
+    )
+    assert all(values()[name] >= count for name, count in before.items())
+    collectors = dashboard.query('count_user_message_total{job!="letta-server"}')
+    assert collectors == []
+
+
+def test_a_runs_trace_is_read_from_clickhouse(used: Deployment, client: Letta) -> None:
+    one = client.agents.create(model=harness.MODEL, embedding=harness.EMBEDDING)
+    answer = client.agents.messages.create(one.id, input="Good morning, heron.")
+    run = answer.messages[0].run_id
+    address = f"{used.url}/v1/runs/{run}/trace"
+    headers = {"Authorization": f"Bearer {used.password}"}
+
+    def spans() -> bool:
+        found = requests.get(address, headers=headers, timeout=30)
+        return found.status_code == 200 and bool(found.json())
+
+    harness.expect(spans, timeout=60, what="the run's spans")
+
+
+@pytest.mark.parametrize("expression", PANELS)
+def test_every_panel_has_something_to_show(
+    expression: str, used: Deployment, dashboard: Dashboard
+) -> None:
+    harness.expect(lambda: dashboard.query(expression), timeout=SEEN_SECONDS, what=expression)
+
+
+@pytest.fixture
+def receiver(deployment: Deployment) -> Iterator[alerts.Receiver]:
+    with alerts.receiving(deployment.stack.name) as one:
+        yield one
+
+
+@pytest.mark.last
+@pytest.mark.timeout(400)
+def test_who_is_on_duty_is_told_and_told_again_when_it_is_over(
+    used: Deployment, dashboard: Dashboard, receiver: alerts.Receiver
+) -> None:
+    faults = {
+        "ApiDown": "letta-nginx",
+        "DatabaseDown": "letta-db",
+        "RedisDown": "letta-redis",
+    }
+    containers = [used.service(name) for name in faults.values()]
+    expected = [*faults, "MigrationFailed"]
+
+    def told(*, resolved: bool) -> bool:
+        return all(
+            receiver.told(place, alert, resolved=resolved)
+            for alert in expected
+            for place in alerts.RECEIVERS
+        )
+
+    docker.container.stop(containers, time=5)
+    monitoring.gauge(used.stack.name, monitoring.MIGRATED, 0)
+    try:
+        harness.expect(lambda: told(resolved=False), timeout=150, what=f"news of {expected}")
+        assert dashboard.firing() >= set(expected)
+    finally:
+        docker.container.start(containers)
+        monitoring.gauge(used.stack.name, monitoring.MIGRATED, 1)
+    harness.expect(lambda: told(resolved=True), timeout=150, what=f"the end of {expected}")
+
+
+LONG_FAULTS = {
+    "TargetDown": "letta-nginx-exporter",
+    "ClickHouseDown": "letta-clickhouse",
+}
+
+
+@pytest.mark.last
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_the_slower_alerts_reach_who_is_on_duty(
+    used: Deployment, dashboard: Dashboard, receiver: alerts.Receiver
+) -> None:
+    stopped = [used.service(name) for name in LONG_FAULTS.values()]
+    restarting = used.service("letta-grafana")
+    headers = {"Authorization": f"Bearer {used.password}"}
+    expected = [*LONG_FAULTS, "BackupTooOld", "ContainerRestarts", "ErrorBudgetBurnsFast"]
+
+    def told() -> bool:
+        # Something that fails: the database is gone.
+        requests.get(f"{used.url}/v1/agents/", headers=headers, timeout=60)
+        if not receiver.told("/slack", "ContainerRestarts", resolved=False):
+            docker.container.restart(restarting, time=1)
+            time.sleep(16)  # seen by a scrape before the next one
+        return all(receiver.told("/slack", alert, resolved=False) for alert in expected)
+
+    database = used.service("letta-db")
+    docker.container.stop([*stopped, database], time=5)
+    monitoring.gauge(used.stack.name, monitoring.BACKUP, time.time() - 3 * 86400)
+    try:
+        harness.expect(told, timeout=600, what=f"news of {expected}")
+        assert dashboard.firing() >= set(expected)
+    finally:
+        docker.container.start([*stopped, database])
+        monitoring.backed_up(used.stack.name)
+    over = [*LONG_FAULTS, "BackupTooOld"]
+    harness.expect(
+        lambda: all(receiver.told("/slack", alert, resolved=True) for alert in over),
+        timeout=300,
+        what=f"the end of {over}",
+    )

@@ -92,7 +92,9 @@ def test_no_configuration_is_no_login(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["{", json.dumps({"auths": {HOST: {"auth": "not base64!"}}})], ids=["json", "auth"]
+    "content",
+    ["{", *(json.dumps({"auths": {HOST: {"auth": text}}}) for text in ("not base64!", f"{AUTH}!"))],
+    ids=["json", "auth", "end"],
 )
 def test_a_damaged_file_is_named(content: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"

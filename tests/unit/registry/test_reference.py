@@ -27,6 +27,8 @@ def test_illegal_tags(tag: str) -> None:
         (["a.b", "localhost:5000"], ["x"], [Target("a.b", "x"), Target("localhost:5000", "x")]),
         (["a.b"], ["x", "ghcr.io/org/y"], [Target("a.b", "x"), Target("ghcr.io", "org/y")]),
         ([], ["localhost/x"], [Target("localhost", "x")]),
+        ([], ["registry:5000/x"], [Target("registry:5000", "x")]),
+        ([], ["registry/x"], [Target("docker.io", "registry/x")]),
         (["[::1]:5000"], ["x"], [Target("[::1]:5000", "x")]),
         (["a.b", "a.b"], ["x"], [Target("a.b", "x")]),
     ],

@@ -185,6 +185,7 @@ def test_a_blob_is_a_stream_of_what_it_was(compressed: bool, play: Play) -> None
 
     with repository, repository.open_blob(BLOB) as stream:
         assert stream.read() == b"content"
+    assert script.asked[0][:2] == ("GET", f"{BASE}/blobs/{BLOB.digest}")
     assert script.options[0]["stream"] is True
 
 

@@ -111,8 +111,8 @@ def test_a_tag_that_names_a_commit_needs_all_of_it_committed(channel: str) -> No
     ("given", "error", "named"),
     [
         ({"version": "0.16.1"}, VersionsDisagree, "the source says"),
-        ({"channel": "stable"}, BadValue, "--channel"),
-        ({"revision": "two"}, BadValue, "--revision"),
+        ({"channel": "stable"}, BadValue, "--channel "),
+        ({"revision": "two"}, BadValue, "--revision "),
     ],
 )
 def test_flags_that_cannot_be_meant(

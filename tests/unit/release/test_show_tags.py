@@ -72,8 +72,8 @@ def test_only_the_tag_of_a_commit_needs_a_checkout(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("given", "error", "named"),
     [
-        ({"channel": "stable"}, BadValue, "--channel"),
-        ({"revision": "two"}, BadValue, "--revision"),
+        ({"channel": "stable"}, BadValue, "--channel "),
+        ({"revision": "two"}, BadValue, "--revision "),
         ({"version": "0.17.0"}, LettaCode, "allow-letta-code"),
     ],
 )

@@ -118,7 +118,7 @@ def test_prod_is_checked_gets_its_variables_and_answers_over_tls(
     assert steps.given["open_api"] == ([api, plain], MODEL)
     assert steps.given["certificate"] == ("mine",)
     assert steps.given["check"] == (ENGINE, False)
-    assert steps.given["sources"] == (PROD.topology.images, ENGINE, "mine/letta:1")
+    assert steps.given["sources"] == (PROD.topology.images, ENGINE, "mine/letta:1", [])
     assert steps.given["architecture"] == ("mine/letta:1", ENGINE)
     (started,) = steps.given["start"]
     assert started.expected["letta-server"] == 2
@@ -129,8 +129,8 @@ def test_prod_is_checked_gets_its_variables_and_answers_over_tls(
         "REDIS_IMAGE": "redis",
     }
     url, timeout, context = steps.given["wait_for_status"]
-    assert url == "https://localhost:8283/v1/health/"
-    assert timeout == lifecycle.ANSWER_SECONDS
+    assert url == "https://localhost:8283/health"
+    assert timeout == lifecycle.FIRST_ANSWER_SECONDS
     assert context == "the project's authority"
     said = capsys.readouterr().out
     assert "the API is at https://localhost:8283" in said
@@ -144,7 +144,7 @@ def test_a_topology_without_a_server_says_where_its_data_is(
 
     lifecycle.up(SERVICES, SOURCES)
 
-    assert steps.given["sources"] == (("POSTGRES_IMAGE", "REDIS_IMAGE"), ENGINE, "")
+    assert steps.given["sources"] == (("POSTGRES_IMAGE", "REDIS_IMAGE"), ENGINE, "", [])
     assert {"architecture", "wait_for_status", "certificate", "prepare"}.isdisjoint(steps.given)
     assert capsys.readouterr().out.startswith("export A=1\n")
 
@@ -153,8 +153,8 @@ def test_plain_http_needs_no_authority(steps: Steps) -> None:
     lifecycle.answer(PROD, Published("letta-nginx", "127.0.0.1", 80))
 
     assert steps.given["wait_for_status"] == (
-        "http://localhost:80/v1/health/",
-        lifecycle.ANSWER_SECONDS,
+        "http://localhost:80/health",
+        lifecycle.FIRST_ANSWER_SECONDS,
         None,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from python_on_whales import docker
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROD = Project.of("prod", project="mine")
+MODEL: dict[str, Any] = {"services": {"letta-server": {"environment": {}}}}
 SERVER = State("letta-server", "mine-letta-server-1", "running", "unhealthy", 0)
 
 
@@ -116,7 +117,7 @@ def test_only_the_servers_exit_codes_have_a_meaning(
 
 
 def test_secret_files_are_shown_by_inv() -> None:
-    text = report.success(PROD, Published("letta-nginx", "", 80), "c", {})
+    text = report.success(PROD, Published("letta-nginx", "", 80), "c", MODEL)
 
     password = "inv secrets.show server-password --env prod --project mine"
     assert text.splitlines()[:3] == [
@@ -133,12 +134,12 @@ def test_a_local_authority_is_what_curl_trusts(
     secure = Published("letta-nginx", "", 443, "https")
     plain = Published("letta-nginx", "", 80)
 
-    assert "--cacert" not in report.success(PROD, secure, "c", {})
+    assert "--cacert" not in report.success(PROD, secure, "c", MODEL)
     authority = tmp_path / "mine" / store.AUTHORITY
     authority.parent.mkdir()
     authority.touch()
-    assert f"curl --cacert {authority} -H" in report.success(PROD, secure, "c", {})
-    assert "--cacert" not in report.success(PROD, plain, "c", {})
+    assert f"curl --cacert {authority} -H" in report.success(PROD, secure, "c", MODEL)
+    assert "--cacert" not in report.success(PROD, plain, "c", MODEL)
 
 
 def test_data_services_are_told_as_variables_for_the_shell() -> None:

@@ -124,7 +124,7 @@ def measure(package: str, processes: int, part: slice) -> list[tuple[Job, bool]]
     if code:
         sys.exit(f"error: the tests of {package} fail without any mistake in it; repair them first")
     jobs = list(jobs_of(package, lines))[part]
-    outcome: dict[int, bool] = {n: True for n, job in enumerate(jobs) if not job.tests}
+    outcome = {n: True for n, job in enumerate(jobs) if not job.tests}
     quick = [n for n, job in enumerate(jobs) if job.tests and not job.on_import]
     for number, alive in ask(swap, package, [jobs[n] for n in quick]):
         if alive is not None:

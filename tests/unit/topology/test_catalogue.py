@@ -108,8 +108,10 @@ def test_only_a_service_that_there_is_no_package_for_may_be_missing(topology: To
 
 def test_the_health_of_a_gateway_is_asked_at_its_own_path(topology: Topology) -> None:
     gateway = topology.published == "letta-nginx"
+    template = (ROOT / "compose/nginx/server.conf.template").read_text()
 
     assert health_path(topology) == ("/health" if gateway else "/v1/health/")
+    assert "location = /health {" in template
 
 
 def test_what_it_publishes_takes_its_port_from_the_variable_of_a_flag(topology: Topology) -> None:

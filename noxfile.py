@@ -211,7 +211,7 @@ def compose(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def mutation(session: nox.Session) -> None:
-    """Put mistakes into the code and count how many the tests notice. Arguments: packages, `--every N` for a sample."""
+    """Put mistakes into the code and count how many the tests notice. Arguments: packages, `--every N` and `--offset N` for a sample."""
     install(session, "test")
     session.run("python", "-m", "tests.mutation.run", *session.posargs)
 

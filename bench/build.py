@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from bench import push, upstream
 from letta_stack.base import process
 from letta_stack.base.paths import ROOT
-from letta_stack.image import server, third_party
+from letta_stack.image import collector, server, third_party
 from letta_stack.image.sources import PLATFORMS, find_ca
 from letta_stack.pins.file import Pins
 
@@ -58,11 +58,11 @@ def unpack_sdist(directory: Path, ca: Path | None) -> Path:
 
 def argv(request: server.Request, output: Sequence[str]) -> list[str]:
     """Return our build's command, its base images made."""
-    otelcol = server.choose_otelcol(request.otelcol)
+    otelcol = collector.choose(request.otelcol)
     pins = (*server.BASES, server.GO) if otelcol == "build" else server.BASES
-    plan = third_party.choose(pins, source=request.images, platforms=request.platforms)
-    third_party.make(plan, ca=request.ca)
-    return server.argv(request, plan.references, otelcol=otelcol, labels={}, output=output)
+    selection = third_party.choose(pins, source=request.images, platforms=request.platforms)
+    third_party.make(selection, ca=request.ca)
+    return server.argv(request, selection.references, otelcol=otelcol, labels={}, output=output)
 
 
 def upstream_argv(

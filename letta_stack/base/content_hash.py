@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IGNORED = {"__pycache__"}
+SHORT = 16  # so many characters of a digest tell apart what one machine has
 
 
 def digest(root: Path, paths: Iterable[Path], facts: Iterable[str] = ()) -> str:

@@ -22,7 +22,7 @@ TARGET = "debugger"  # a stage of the Dockerfile
 def directory(platform: str) -> Path:
     """Return where the debugger for ``platform`` (os/architecture) lies, or will lie."""
     name = content_hash.digest(ROOT, [ROOT / REQUIREMENTS], [platform])
-    return STATE / "debugger" / name[: third_party.TAG_LENGTH]
+    return STATE / "debugger" / name[: content_hash.SHORT]
 
 
 def prepare(sources: Sources) -> Path:
@@ -38,12 +38,14 @@ def prepare(sources: Sources) -> Path:
         return there
     console.say(f"installing the debugger once ({REQUIREMENTS})")
     request = server.Request(platforms=(platform,), images=sources.images, ca=sources.ca)
-    plan = third_party.choose(server.BASES, source=request.images, platforms=request.platforms)
-    third_party.make(plan, ca=request.ca)
+    selection = third_party.choose(server.BASES, source=request.images, platforms=request.platforms)
+    third_party.make(selection, ca=request.ca)
     there.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=there.parent) as temporary:
         output = [f"--target={TARGET}", f"--output=type=local,dest={temporary}/debugger"]
-        command = server.argv(request, plan.references, otelcol="release", labels={}, output=output)
+        command = server.argv(
+            request, selection.references, otelcol="release", labels={}, output=output
+        )
         try:
             process.run(command)
         except CommandFailed as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import shlex
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from letta_stack.base import console, content_hash, process
 from letta_stack.base.paths import ROOT
 from letta_stack.engine import inspect
 from letta_stack.errors import BadSource, BadValue, BuildFailed, CommandFailed
-from letta_stack.image import third_party, version
+from letta_stack.image import collector, third_party, version
 from letta_stack.pins.file import Pins
 
 if TYPE_CHECKING:
@@ -60,7 +59,6 @@ ARGUMENTS = (
 )
 BASES = ("DEBIAN_IMAGE", "POSTGRES_IMAGE")
 GO = "GOLANG_IMAGE"
-RELEASE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -136,10 +134,10 @@ def run(
     dry_run: bool = False,
 ) -> None:
     """Make the bases that are missing, then build into ``output`` (options of `docker buildx build`)."""
-    otelcol, plan = decide(request)
-    command = argv(request, plan.references, otelcol=otelcol, labels=labels, output=output)
+    otelcol, selection = decide(request)
+    command = argv(request, selection.references, otelcol=otelcol, labels=labels, output=output)
     if dry_run:
-        for pin, reference in plan.rebuilt.items():
+        for pin, reference in selection.rebuilt.items():
             state = (
                 "there already"
                 if third_party.is_local(reference)
@@ -148,7 +146,7 @@ def run(
             console.result(f"{pin}={reference}: {state}")
         console.result(shlex.join(command))
         return
-    third_party.make(plan, ca=request.ca, no_cache=request.no_cache)
+    third_party.make(selection, ca=request.ca, no_cache=request.no_cache)
     try:
         process.run(command)
     except CommandFailed as error:
@@ -158,9 +156,9 @@ def run(
         ) from error
 
 
-def decide(request: Request) -> tuple[str, third_party.Plan]:
+def decide(request: Request) -> tuple[str, third_party.Selection]:
     """Decide where the collector and the base images come from, without making or pulling anything."""
-    otelcol = choose_otelcol(request.otelcol)
+    otelcol = collector.choose(request.otelcol)
     pins = (*BASES, GO) if otelcol == "build" else BASES
     return otelcol, third_party.choose(pins, source=request.images, platforms=request.platforms)
 
@@ -208,39 +206,10 @@ def check_source(source: Path | None) -> str:
     return str(found.version)
 
 
-@functools.cache
-def choose_otelcol(source: str) -> str:
-    """Decide between release and build: the release if its server answers. Says so when it does not."""
-    if source != "auto":
-        return source
-    import requests  # noqa: PLC0415 - slow, and not needed when nothing is built
-
-    pins = Pins.load()
-    release = f"{pins['OTELCOL_BASE_URL']}/v{pins['OTELCOL_VERSION']}/"
-    try:
-        requests.head(release, timeout=RELEASE_SECONDS)
-    except requests.exceptions.SSLError:
-        # Somebody answers, with a certificate that the build will check with its own authorities.
-        return "release"
-    except requests.RequestException as error:
-        reason = type(error).__name__
-        console.say(
-            f"collector: compiling it from Go modules, because {release} does not answer ({reason})"
-        )
-        return "build"
-    return "release"
-
-
 def label(image: str, name: str) -> str:
     """Return a label of an image on the engine, "" if the image or the label is not there."""
-    question = [
-        "docker",
-        "image",
-        "inspect",
-        f'--format={{{{index .Config.Labels "{name}"}}}}',
-        image,
-    ]
-    answer = process.probe(question)
+    template = f'--format={{{{index .Config.Labels "{name}"}}}}'
+    answer = process.probe(["docker", "image", "inspect", template, image])
     return answer.stdout.strip() if answer.ok else ""
 
 

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import functools
 import re
-import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from letta_stack.base import console, content_hash, process
 from letta_stack.base.paths import ROOT
 from letta_stack.engine import inspect
-from letta_stack.errors import BootstrapMissing, BuildFailed, CommandFailed, ImageUnavailable
+from letta_stack.errors import BuildFailed, CommandFailed, ImageUnavailable
+from letta_stack.image import bootstrap, hub
 from letta_stack.pins.file import Pins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 IMAGES = ROOT / "images"
 SHARED = (
@@ -31,28 +30,10 @@ SHARED = (
 # How a Dockerfile takes a program that others use, too.
 PROGRAM = re.compile(r"source=(bin/[^,\s]+)")
 DEBIAN = "DEBIAN_IMAGE"
-TAG_LENGTH = 16
-# A registry that answers does so at once; one behind a firewall that drops packets never does.
-REGISTRY_SECONDS = 20.0
-
-# The native system that unpacks the Debian base. Documentation is left out as in Debian's own slim images.
-BOOTSTRAP = (
-    "mmdebstrap",
-    "--quiet",
-    "--variant=minbase",
-    "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
-    "--include=usr-is-merged",
-    "--dpkgopt=path-exclude=/usr/share/doc/*",
-    "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-    "--dpkgopt=path-exclude=/usr/share/info/*",
-    "--dpkgopt=path-exclude=/usr/share/locale/*",
-    "--dpkgopt=path-exclude=/usr/share/man/*",
-    "bookworm",
-)
 
 
 @dataclass(frozen=True)
-class Plan:
+class Selection:
     """Which image stands for each pin, and which of them are built from Debian packages, base first."""
 
     references: Mapping[str, str]
@@ -67,12 +48,12 @@ class Plan:
 
 def ensure(pins: Sequence[str], *, source: str, ca: Path | None) -> dict[str, str]:
     """Make or pull the images behind ``pins`` for this machine; return the variables that name them."""
-    plan = choose(pins, source=source, platforms=(native(),))
-    make(plan, ca=ca)
-    for reference in plan.references.values():
+    selection = choose(pins, source=source, platforms=(native(),))
+    make(selection, ca=ca)
+    for reference in selection.references.values():
         if not is_local(reference):
             process.run(["docker", "pull", reference])
-    return dict(plan.references)
+    return dict(selection.references)
 
 
 def pull(reference: str, *, source: str) -> None:
@@ -95,7 +76,7 @@ def pull(reference: str, *, source: str) -> None:
         ) from error
 
 
-def choose(pins: Sequence[str], *, source: str, platforms: Sequence[str]) -> Plan:
+def choose(pins: Sequence[str], *, source: str, platforms: Sequence[str]) -> Selection:
     """Decide for each pin, without making or pulling anything. ``source`` is hub, debian or auto."""
     known = Pins.load()
     pinned = {pin: known[pin] for pin in pins}
@@ -120,21 +101,25 @@ def choose(pins: Sequence[str], *, source: str, platforms: Sequence[str]) -> Pla
     base = known[DEBIAN]
     rebuilt: dict[str, str] = {}
     if DEBIAN in missing:
-        base = rebuilt[DEBIAN] = tag(DEBIAN, base=bootstrap_reference(), platforms=platforms)
+        base = rebuilt[DEBIAN] = tag(
+            DEBIAN, base=bootstrap.reference(native()), platforms=platforms
+        )
     for pin in pins:
         if pin in missing and pin != DEBIAN:
             rebuilt[pin] = tag(pin, base=base, platforms=platforms)
-    return Plan(pinned | {pin: rebuilt[pin] for pin in pins if pin in rebuilt}, rebuilt, platforms)
+    return Selection(
+        pinned | {pin: rebuilt[pin] for pin in pins if pin in rebuilt}, rebuilt, platforms
+    )
 
 
-def make(plan: Plan, *, ca: Path | None, no_cache: bool = False) -> None:
-    """Build the images of a plan that are not there yet."""
-    for pin, reference in plan.rebuilt.items():
+def make(selection: Selection, *, ca: Path | None, no_cache: bool = False) -> None:
+    """Build the images of a selection that are not there yet."""
+    for pin, reference in selection.rebuilt.items():
         if is_local(reference) and not no_cache:
             continue
         try:
-            base = make_bootstrap(no_cache=no_cache) if pin == DEBIAN else plan.base
-            command = argv(pin, reference, base=base, platforms=plan.platforms, ca=ca)
+            base = _bootstrap(no_cache=no_cache) if pin == DEBIAN else selection.base
+            command = argv(pin, reference, base=base, platforms=selection.platforms, ca=ca)
             process.run([*command, "--no-cache"] if no_cache else command)
         except CommandFailed as error:
             if is_local(reference) and not no_cache:
@@ -143,6 +128,13 @@ def make(plan: Plan, *, ca: Path | None, no_cache: bool = False) -> None:
                 f"cannot build {reference} (the last lines above say why); run the same command again to go on, "
                 "finished steps are kept"
             ) from error
+
+
+def _bootstrap(*, no_cache: bool) -> str:
+    reference = bootstrap.reference(native())
+    if no_cache or not is_local(reference):
+        bootstrap.make(reference)
+    return reference
 
 
 def argv(
@@ -170,35 +162,13 @@ def ca_secret(ca: Path | None) -> list[str]:
     return [f"--secret=id=ca,src={ca}"] if ca else []
 
 
-def make_bootstrap(*, no_cache: bool = False) -> str:
-    """Make the native Debian system with mmdebstrap, if it is not there; return its reference."""
-    reference = bootstrap_reference()
-    if is_local(reference) and not no_cache:
-        return reference
-    if shutil.which(BOOTSTRAP[0]) is None:
-        raise BootstrapMissing(
-            "images from Debian packages need mmdebstrap, which is not installed; `inv engine` as root "
-            "installs it on Debian or Ubuntu, or use --images hub"
-        )
-    with tempfile.TemporaryDirectory() as temporary:
-        tarball = str(Path(temporary, "rootfs.tar"))
-        process.run([*BOOTSTRAP, tarball])
-        process.run(["docker", "import", tarball, reference])
-    return reference
-
-
-def bootstrap_reference() -> str:
-    """Name the native Debian system by how it is made."""
-    return f"letta-stack/bootstrap:{content_hash.digest(ROOT, (), (*BOOTSTRAP, native()))[:TAG_LENGTH]}"
-
-
 def tag(pin: str, *, base: str, platforms: Sequence[str]) -> str:
     """Name the image that stands for a pin by everything that goes into it, except for Debian's current packages."""
     taken = PROGRAM.findall((IMAGES / directory(pin) / "Dockerfile").read_text(encoding="utf-8"))
     programs = sorted({*SHARED, *taken})
     paths = [IMAGES / directory(pin), *(IMAGES / name for name in programs)]
     content = content_hash.digest(ROOT, paths, (base, *platforms))
-    return f"letta-stack/{directory(pin)}:{content[:TAG_LENGTH]}"
+    return f"letta-stack/{directory(pin)}:{content[: content_hash.SHORT]}"
 
 
 def directory(pin: str) -> str:
@@ -221,7 +191,7 @@ def _built_earlier(pinned: Mapping[str, str], platforms: tuple[str, ...]) -> dic
 
     Asking the registry again at each start would take seconds, behind some firewalls a minute.
     """
-    base = tag(DEBIAN, base=bootstrap_reference(), platforms=platforms)
+    base = tag(DEBIAN, base=bootstrap.reference(native()), platforms=platforms)
     substitutes = {
         pin: base if pin == DEBIAN else tag(pin, base=base, platforms=platforms) for pin in pinned
     }
@@ -238,38 +208,13 @@ def _missing(pinned: Mapping[str, str], platforms: tuple[str, ...]) -> dict[str,
     silent = ""
     for pin, reference in pinned.items():
         # One silence is enough: each further question would take as long again.
-        reason = silent or unavailable(reference, platforms)
+        here = platforms == (native(),) and is_local(reference)
+        reason = "" if here else silent or hub.unavailable(reference, platforms)
         if reason:
             missing[pin] = reason
         if reason.startswith("no answer"):
             silent = reason
     return missing
-
-
-@functools.cache
-def unavailable(reference: str, platforms: tuple[str, ...]) -> str:
-    """Return why the engine cannot get an image for all platforms, "" if it can.
-
-    BuildKit answers that without downloading a layer, with the engine's own mirrors, proxies and credentials, and
-    knows what is on the engine already.
-    """
-    if platforms == (native(),) and is_local(reference):
-        return ""
-    question = ["docker", "buildx", "build", "--quiet", "--provenance=false"]
-    question += ["--output=type=cacheonly", f"--platform={','.join(platforms)}", "-"]
-    answer = process.probe(question, stdin=f"FROM {reference}\n", timeout=REGISTRY_SECONDS)
-    if answer.ok:
-        return ""
-    return reason_of(answer.stderr)
-
-
-def reason_of(stderr: str) -> str:
-    """Take the cause out of what buildx writes: the end of its last error line."""
-    lines = [line for line in stderr.splitlines() if line.strip()]
-    error = next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "")
-    return (
-        error.removeprefix("ERROR: ").rpartition("failed to do request: ")[2] or "no reason given"
-    )
 
 
 def _listed(pinned: Mapping[str, str], missing: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from letta_stack.base import console, process
 from letta_stack.base.paths import ROOT
 from letta_stack.errors import BuildFailed, CollectorBroken, CollectorMissing, CommandFailed
-from letta_stack.image import server, third_party
+from letta_stack.image import collector, third_party
 from letta_stack.pins.file import Pins
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def install(layout: Layout, host: HostPlatform, sources: Sources) -> None:
     layout.directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=layout.directory) as temporary:
         program = Path(temporary, "otelcol-contrib")
-        if server.choose_otelcol(sources.otelcol) == "release":
+        if collector.choose(sources.otelcol) == "release":
             download(program, host)
         else:
             compile_from_modules(program, host, sources)
@@ -65,12 +65,14 @@ def download(program: Path, host: HostPlatform) -> None:
 
 def compile_from_modules(program: Path, host: HostPlatform, sources: Sources) -> None:
     """Compile it in the image build's own stage, for the host's system. Raises BuildFailed."""
-    plan = third_party.choose([GOLANG], source=sources.images, platforms=(third_party.native(),))
-    third_party.make(plan, ca=sources.ca)
+    selection = third_party.choose(
+        [GOLANG], source=sources.images, platforms=(third_party.native(),)
+    )
+    third_party.make(selection, ca=sources.ca)
     command = ["docker", "buildx", "build", "--target=otelcol-build", "--provenance=false"]
     command += [f"--platform=linux/{host.architecture}", f"--build-arg=OTELCOL_OS={host.system}"]
     command += [
-        f"--build-arg={GOLANG}={plan.references[GOLANG]}",
+        f"--build-arg={GOLANG}={selection.references[GOLANG]}",
         "--build-arg=OTELCOL_SOURCE=build",
     ]
     command += [*third_party.ca_secret(sources.ca), f"--output=type=local,dest={program.parent}"]

@@ -22,6 +22,7 @@ from letta_stack.base import process
 from letta_stack.base.wait import wait_until
 from letta_stack.errors import ImageUnavailable
 from letta_stack.image import server, third_party
+from letta_stack.image.hub import unavailable
 from letta_stack.pins.file import Pins
 from tests.release import support
 
@@ -90,7 +91,7 @@ def engine(mirror: int) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def hub(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", engine)
-    third_party.unavailable.cache_clear()
+    unavailable.cache_clear()
 
 
 def test_hub_takes_the_pinned_names_from_the_registry() -> None:
@@ -106,21 +107,21 @@ def test_hub_takes_the_pinned_names_from_the_registry() -> None:
 
 
 def test_auto_takes_the_registry_when_it_answers() -> None:
-    plan = third_party.choose(SERVED, source="auto", platforms=(third_party.native(),))
+    selection = third_party.choose(SERVED, source="auto", platforms=(third_party.native(),))
 
-    assert plan.references == {pin: PINS[pin] for pin in SERVED}
-    assert plan.rebuilt == {}
+    assert selection.references == {pin: PINS[pin] for pin in SERVED}
+    assert selection.rebuilt == {}
 
 
 def test_auto_makes_only_what_the_registry_does_not_have(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    plan = third_party.choose(
+    selection = third_party.choose(
         [*SERVED, NOT_SERVED], source="auto", platforms=(third_party.native(),)
     )
 
-    assert list(plan.rebuilt) == [NOT_SERVED]
-    assert plan.base == PINS["DEBIAN_IMAGE"]
+    assert list(selection.rebuilt) == [NOT_SERVED]
+    assert selection.base == PINS["DEBIAN_IMAGE"]
     assert PINS[NOT_SERVED] in capsys.readouterr().err
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.mutation.mutants import mutants
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tests.mutation.mutants import Mutant
 
@@ -40,8 +40,11 @@ class Job:
         return f"{self.path.relative_to(ROOT)}:{self.mutant.line}: {self.mutant.description}"
 
 
-def jobs_of(package: str, lines: Lines) -> Iterator[Job]:
-    """Yield a package's mistakes; for code that runs on import every test that reaches the file is asked."""
+def jobs_of(package: str, lines: Lines, seconds: Mapping[str, float]) -> Iterator[Job]:
+    """Yield a package's mistakes; for code that runs on import every test that reaches the file is asked.
+
+    ``seconds`` is how long each test takes: the quickest are asked first.
+    """
     everybody = {test for reached in lines.values() for tests in reached.values() for test in tests}
     for path in sorted((ROOT / "letta_stack" / package).rglob("*.py")):
         reached = lines.get(str(path), {})

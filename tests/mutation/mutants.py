@@ -1,7 +1,7 @@
 """Small mistakes that a programmer could make, put into a module one at a time.
 
-Texts for people are left alone: docstrings, help, messages of errors, f-strings, whatever has a space. Their words are
-read, not tested.
+Texts for people are left alone: docstrings, help, summaries, messages of errors, f-strings, whatever has a space. Their
+words are read, not tested.
 """
 
 from __future__ import annotations

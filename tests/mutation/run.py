@@ -27,7 +27,7 @@ from tests.mutation.job import PACKAGES, ROOT, jobs_of
 from tests.mutation.swap import Swapping
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
     from types import CodeType
 
     from tests.mutation.job import Job, Lines
@@ -40,16 +40,20 @@ FORK = multiprocessing.get_context("fork")
 
 
 class Contexts:
-    """A plugin of pytest that tells coverage which test runs."""
+    """A plugin of pytest that tells coverage which test runs, and takes the time."""
 
     def __init__(self, measured: coverage.Coverage) -> None:
         self._measured = measured
+        self.seconds: dict[str, float] = {}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Attribute the lines that a test reaches to it."""
         self._measured.switch_context(item.nodeid)
-        return (yield)
+        started = time.monotonic()
+        answer = yield
+        self.seconds[item.nodeid] = time.monotonic() - started
+        return answer
 
 
 def run_tests(arguments: Sequence[str], plugins: Sequence[object] = ()) -> int:
@@ -68,15 +72,17 @@ def run_tests(arguments: Sequence[str], plugins: Sequence[object] = ()) -> int:
 
 
 def reach(package: str, answers: Any) -> None:
-    """Answer with the tests that reach each line of each file of the package."""
+    """Answer with the tests that reach each line of each file of the package, the quickest first."""
     source = ROOT / "letta_stack" / package
     measured = coverage.Coverage(data_file=None, config_file=False, source=[str(source)])
     measured.start()
-    code = run_tests(PACKAGES[package], [Contexts(measured)])
+    contexts = Contexts(measured)
+    code = run_tests(PACKAGES[package], [contexts])
     measured.stop()
     data = measured.get_data()
     lines: Lines = {name: data.contexts_by_lineno(name) for name in data.measured_files()}
-    answers.put((code, lines))
+    answers.put((code, lines, contexts.seconds))
+    answers.put(None)
 
 
 def swap(package: str, jobs: Sequence[Job], answers: Any) -> None:
@@ -102,36 +108,40 @@ def survives(job: Job) -> bool:
         return False
 
 
-def ask(target: Any, *arguments: object) -> list[Any]:
-    """Return what a process of its own answers, until it answers None or has ended."""
+def ask(target: Any, *arguments: object) -> Iterator[Any]:
+    """Yield what a process of its own answers, until it answers None."""
     answers = FORK.SimpleQueue()
     process = FORK.Process(target=target, args=(*arguments, answers))
     process.start()
-    found = list(iter(answers.get, None))
+    yield from iter(answers.get, None)
     process.join()
-    return found
-
-
-def once(package: str, answers: Any) -> None:
-    """Answer once."""
-    reach(package, answers)
-    answers.put(None)
 
 
 def measure(package: str, processes: int, part: slice) -> list[tuple[Job, bool]]:
     """Return the mistakes, and whether no test noticed."""
-    ((code, lines),) = ask(once, package)
+    ((code, lines, seconds),) = ask(reach, package)
     if code:
         sys.exit(f"error: the tests of {package} fail without any mistake in it; repair them first")
-    jobs = list(jobs_of(package, lines))[part]
-    outcome: dict[int, bool] = {n: True for n, job in enumerate(jobs) if not job.tests}
+    jobs = list(jobs_of(package, lines, seconds))[part]
+    outcome: dict[int, bool] = {}
+
+    def note(number: int, *, alive: bool) -> None:
+        outcome[number] = alive
+        if alive:
+            reached = "" if jobs[number].tests else " (no test reaches it)"
+            print(f"{jobs[number]}{reached}", flush=True)
+
+    for number, job in enumerate(jobs):
+        if not job.tests:
+            note(number, alive=True)
     quick = [n for n, job in enumerate(jobs) if job.tests and not job.on_import]
     for number, alive in ask(swap, package, [jobs[n] for n in quick]):
         if alive is not None:
-            outcome[quick[number]] = alive
+            note(quick[number], alive=alive)
     rest = [n for n in range(len(jobs)) if n not in outcome]
     with FORK.Pool(processes, maxtasksperchild=1) as pool:
-        outcome |= dict(zip(rest, pool.imap(survives, [jobs[n] for n in rest]), strict=True))
+        for number, alive in zip(rest, pool.imap(survives, [jobs[n] for n in rest]), strict=True):
+            note(number, alive=alive)
     return [(job, outcome[n]) for n, job in enumerate(jobs)]
 
 
@@ -151,8 +161,6 @@ def main() -> None:
         started = time.monotonic()
         outcome = measure(package, options.processes, slice(options.offset, None, options.every))
         alive = [job for job, survived in outcome if survived]
-        for job in alive:
-            print(f"{job}{'' if job.tests else ' (no test reaches it)'}", flush=True)
         missed = sum(not job.tests for job in alive)
         noticed = len(outcome) - len(alive)
         score = 100 * noticed / len(outcome)

@@ -271,9 +271,9 @@ def network(name: str, **options: Any) -> Iterator[str]:
 def letta_source(destination: Path) -> Path:
     """Write the source of the Letta that the image was built from, verified by the build."""
     request = Request(platforms=(third_party.native(),))
-    plan = third_party.choose(BASES, source="auto", platforms=request.platforms)
+    selection = third_party.choose(BASES, source="auto", platforms=request.platforms)
     output = ["--target=letta-source", f"--output=type=local,dest={destination}"]
-    process.run(argv(request, plan.references, otelcol="release", labels={}, output=output))
+    process.run(argv(request, selection.references, otelcol="release", labels={}, output=output))
     destination.chmod(0o755)  # the builder makes it for its own user alone
     return destination
 

@@ -12,7 +12,7 @@ from letta_stack.base.paths import ROOT
 from letta_stack.base.process import Completed
 from letta_stack.engine import inspect
 from letta_stack.errors import BadSource, BuildFailed, CommandFailed, EngineMissing, LettaCode
-from letta_stack.image import server, third_party
+from letta_stack.image import collector, server, third_party
 from letta_stack.pins.file import Pins
 
 if TYPE_CHECKING:
@@ -314,10 +314,10 @@ def test_the_collector_is_compiled_when_the_release_cannot_be_reached(
         raise requests.ConnectionError
 
     monkeypatch.setattr(requests, "head", refuse)
-    server.choose_otelcol.cache_clear()
+    collector.choose.cache_clear()
 
-    assert server.choose_otelcol("auto") == "build"
-    assert server.choose_otelcol("auto") == "build"
+    assert collector.choose("auto") == "build"
+    assert collector.choose("auto") == "build"
     assert asked == [f"{PINS['OTELCOL_BASE_URL']}/v{PINS['OTELCOL_VERSION']}/"]
     (said,) = capsys.readouterr().err.splitlines()
     assert said.endswith("does not answer (ConnectionError)")
@@ -334,9 +334,9 @@ def test_the_collector_is_downloaded_when_its_server_answers(
             raise getattr(requests.exceptions, error)
 
     monkeypatch.setattr(requests, "head", answer)
-    server.choose_otelcol.cache_clear()
+    collector.choose.cache_clear()
 
-    assert server.choose_otelcol("auto") == "release"
+    assert collector.choose("auto") == "release"
 
 
 def test_the_collector_is_made_of_modules_of_the_pinned_version() -> None:

@@ -16,8 +16,8 @@ SOURCES = Sources(images="auto", otelcol="auto", letta_source=None, ca=None)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(debugger, "STATE", tmp_path)
     monkeypatch.setattr(third_party, "native", lambda: "linux/amd64")
-    plan = third_party.Plan(references={}, rebuilt={}, platforms=("linux/amd64",))
-    monkeypatch.setattr(third_party, "choose", lambda *_, **__: plan)
+    selection = third_party.Selection(references={}, rebuilt={}, platforms=("linux/amd64",))
+    monkeypatch.setattr(third_party, "choose", lambda *_, **__: selection)
     monkeypatch.setattr(third_party, "make", lambda *_, **__: None)
     return tmp_path
 

@@ -9,7 +9,7 @@ from letta_stack.base import content_hash, process
 from letta_stack.base.paths import ROOT
 from letta_stack.base.process import Completed
 from letta_stack.errors import BootstrapMissing, BuildFailed, CommandFailed, ImageUnavailable
-from letta_stack.image import third_party
+from letta_stack.image import bootstrap, hub, third_party
 from letta_stack.pins.file import Pins
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Registry:
     ) -> Completed:
         if argv[:-1] == ["docker", "image", "inspect", "--format={{.Id}}"]:
             return Completed(0 if argv[-1] in self.local else 1, "", "")
-        assert timeout == third_party.REGISTRY_SECONDS
+        assert timeout == hub.REGISTRY_SECONDS
         question = ["docker", "buildx", "build", "--quiet", "--provenance=false"]
         assert argv[:6] == [*question, "--output=type=cacheonly"]
         assert argv[6].startswith("--platform=linux/")
@@ -53,7 +53,7 @@ class Registry:
 
 @pytest.fixture(autouse=True)
 def fresh() -> None:
-    third_party.unavailable.cache_clear()
+    hub.unavailable.cache_clear()
     third_party._say.cache_clear()  # noqa: SLF001 - once per run, and each test is a run
 
 
@@ -65,10 +65,10 @@ def use(monkeypatch: pytest.MonkeyPatch, registry: Registry) -> Registry:
 def test_hub_takes_the_pinned_references(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, Registry(*PINNED.values()))
 
-    plan = third_party.choose(list(PINNED), source="hub", platforms=BOTH)
+    selection = third_party.choose(list(PINNED), source="hub", platforms=BOTH)
 
-    assert plan.references == PINNED
-    assert plan.rebuilt == {}
+    assert selection.references == PINNED
+    assert selection.rebuilt == {}
 
 
 def test_hub_without_a_registry_says_which_image_why_and_what_to_do(
@@ -91,12 +91,12 @@ def test_hub_without_a_registry_says_which_image_why_and_what_to_do(
 def test_debian_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     registry = use(monkeypatch, Registry())
 
-    plan = third_party.choose(["REDIS_IMAGE"], source="debian", platforms=BOTH)
+    selection = third_party.choose(["REDIS_IMAGE"], source="debian", platforms=BOTH)
 
     assert registry.asked == []
-    assert list(plan.rebuilt) == ["DEBIAN_IMAGE", "REDIS_IMAGE"]
-    assert plan.references == {"REDIS_IMAGE": plan.rebuilt["REDIS_IMAGE"]}
-    assert plan.references["REDIS_IMAGE"].startswith("letta-stack/redis:")
+    assert list(selection.rebuilt) == ["DEBIAN_IMAGE", "REDIS_IMAGE"]
+    assert selection.references == {"REDIS_IMAGE": selection.rebuilt["REDIS_IMAGE"]}
+    assert selection.references["REDIS_IMAGE"].startswith("letta-stack/redis:")
 
 
 def test_auto_without_a_registry_takes_equivalents_and_says_so_once(
@@ -104,10 +104,10 @@ def test_auto_without_a_registry_takes_equivalents_and_says_so_once(
 ) -> None:
     use(monkeypatch, Registry())
 
-    plans = [third_party.choose(list(PINNED), source="auto", platforms=BOTH) for _ in range(2)]
+    selections = [third_party.choose(list(PINNED), source="auto", platforms=BOTH) for _ in range(2)]
 
-    assert plans[0] == plans[1]
-    assert list(plans[0].rebuilt) == list(PINNED)
+    assert selections[0] == selections[1]
+    assert list(selections[0].rebuilt) == list(PINNED)
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert all(reference in said[0] for reference in PINNED.values())
@@ -117,19 +117,19 @@ def test_auto_without_a_registry_takes_equivalents_and_says_so_once(
 def test_auto_works_when_only_some_images_can_be_pulled(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, Registry(PINNED["DEBIAN_IMAGE"], PINNED["REDIS_IMAGE"]))
 
-    plan = third_party.choose(["POSTGRES_IMAGE", "REDIS_IMAGE"], source="auto", platforms=BOTH)
+    selection = third_party.choose(["POSTGRES_IMAGE", "REDIS_IMAGE"], source="auto", platforms=BOTH)
 
-    assert plan.references["REDIS_IMAGE"] == PINNED["REDIS_IMAGE"]
-    assert list(plan.rebuilt) == ["POSTGRES_IMAGE"]
-    assert plan.base == PINNED["DEBIAN_IMAGE"]
+    assert selection.references["REDIS_IMAGE"] == PINNED["REDIS_IMAGE"]
+    assert list(selection.rebuilt) == ["POSTGRES_IMAGE"]
+    assert selection.base == PINNED["DEBIAN_IMAGE"]
 
 
 def test_auto_asks_a_silent_registry_once(monkeypatch: pytest.MonkeyPatch) -> None:
     registry = use(monkeypatch, Registry(silent=True))
 
-    plan = third_party.choose(["POSTGRES_IMAGE", "REDIS_IMAGE"], source="auto", platforms=BOTH)
+    selection = third_party.choose(["POSTGRES_IMAGE", "REDIS_IMAGE"], source="auto", platforms=BOTH)
 
-    assert len(plan.rebuilt) == 3
+    assert len(selection.rebuilt) == 3
     # The images of the topology share one question; the base they are built from is the second.
     assert len(registry.asked) == 2
 
@@ -137,9 +137,9 @@ def test_auto_asks_a_silent_registry_once(monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_image_that_the_engine_has_needs_no_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     registry = use(monkeypatch, Registry(local=list(PINNED.values())))
 
-    plan = third_party.choose(list(PINNED), source="auto", platforms=(third_party.native(),))
+    selection = third_party.choose(list(PINNED), source="auto", platforms=(third_party.native(),))
 
-    assert plan.references == PINNED
+    assert selection.references == PINNED
     assert registry.asked == []
 
 
@@ -208,7 +208,7 @@ def test_up_gets_what_is_missing_for_this_machine(
     monkeypatch.setattr(
         third_party,
         "make",
-        lambda plan, *, ca: made.append((dict(plan.rebuilt), plan.platforms, ca)),
+        lambda selection, *, ca: made.append((dict(selection.rebuilt), selection.platforms, ca)),
     )
     ca = tmp_path / "ca.pem"
 
@@ -224,10 +224,10 @@ def test_up_gets_what_is_missing_for_this_machine(
 
 
 def test_a_second_call_does_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = third_party.choose(list(PINNED), source="debian", platforms=BOTH)
-    use(monkeypatch, Registry(local=list(plan.rebuilt.values())))
+    selection = third_party.choose(list(PINNED), source="debian", platforms=BOTH)
+    use(monkeypatch, Registry(local=list(selection.rebuilt.values())))
 
-    third_party.make(plan, ca=None)  # conftest.py fails the test if this starts a process
+    third_party.make(selection, ca=None)  # conftest.py fails the test if this starts a process
 
 
 def test_making_builds_the_base_before_what_stands_on_it(
@@ -237,34 +237,34 @@ def test_making_builds_the_base_before_what_stands_on_it(
     commands: list[Sequence[str]] = []
     monkeypatch.setattr(process, "run", commands.append)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    plan = third_party.choose(["NGINX_IMAGE"], source="debian", platforms=BOTH)
+    selection = third_party.choose(["NGINX_IMAGE"], source="debian", platforms=BOTH)
 
-    third_party.make(plan, ca=tmp_path / "ca.pem")
+    third_party.make(selection, ca=tmp_path / "ca.pem")
 
-    bootstrap, loading, base, nginx = commands
-    assert bootstrap[:-1] == [*third_party.BOOTSTRAP]
-    assert loading == ["docker", "import", bootstrap[-1], third_party.bootstrap_reference()]
+    unpacking, loading, base, nginx = commands
+    assert unpacking[:-1] == [*bootstrap.COMMAND]
+    assert loading == ["docker", "import", unpacking[-1], bootstrap.reference(third_party.native())]
     for name, command in {"debian": base, "nginx": nginx}.items():
         assert command[:4] == ["docker", "buildx", "build", "--provenance=false"]
         assert f"--file={third_party.IMAGES}/{name}/Dockerfile" in command
         assert "--no-cache" not in command
         assert command[-1] == str(third_party.IMAGES)
-    assert f"--build-arg=BOOTSTRAP_IMAGE={third_party.bootstrap_reference()}" in commands[2]
-    assert third_party.into_engine(plan.base) in commands[2]
-    assert f"--build-arg=DEBIAN_IMAGE={plan.base}" in commands[3]
+    assert f"--build-arg=BOOTSTRAP_IMAGE={bootstrap.reference(third_party.native())}" in commands[2]
+    assert third_party.into_engine(selection.base) in commands[2]
+    assert f"--build-arg=DEBIAN_IMAGE={selection.base}" in commands[3]
     assert f"--secret=id=ca,src={tmp_path}/ca.pem" in commands[3]
     assert "--platform=linux/amd64,linux/arm64" in commands[3]
 
 
 def test_without_cache_everything_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = third_party.choose(["NGINX_IMAGE"], source="debian", platforms=BOTH)
-    there = [*plan.rebuilt.values(), third_party.bootstrap_reference()]
+    selection = third_party.choose(["NGINX_IMAGE"], source="debian", platforms=BOTH)
+    there = [*selection.rebuilt.values(), bootstrap.reference(third_party.native())]
     use(monkeypatch, Registry(local=there))
     commands: list[list[str]] = []
     monkeypatch.setattr(process, "run", commands.append)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
 
-    third_party.make(plan, ca=None, no_cache=True)
+    third_party.make(selection, ca=None, no_cache=True)
 
     assert [command[0] for command in commands] == ["mmdebstrap", "docker", "docker", "docker"]
     assert [command[-1] for command in commands[2:]] == ["--no-cache", "--no-cache"]
@@ -274,8 +274,11 @@ def test_without_cache_everything_is_made_again(monkeypatch: pytest.MonkeyPatch)
 def test_a_build_without_cache_that_failed_is_not_covered_by_the_last_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plan = third_party.choose(["REDIS_IMAGE"], source="debian", platforms=BOTH)
-    use(monkeypatch, Registry(local=[*plan.rebuilt.values(), third_party.bootstrap_reference()]))
+    selection = third_party.choose(["REDIS_IMAGE"], source="debian", platforms=BOTH)
+    use(
+        monkeypatch,
+        Registry(local=[*selection.rebuilt.values(), bootstrap.reference(third_party.native())]),
+    )
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
 
     def fail(argv: Sequence[str]) -> None:
@@ -284,32 +287,51 @@ def test_a_build_without_cache_that_failed_is_not_covered_by_the_last_one(
     monkeypatch.setattr(process, "run", fail)
 
     with pytest.raises(BuildFailed):
-        third_party.make(plan, ca=None, no_cache=True)
+        third_party.make(selection, ca=None, no_cache=True)
 
 
 def test_the_debian_base_is_small_and_keeps_the_licences() -> None:
-    bootstrap = third_party.BOOTSTRAP
+    command = bootstrap.COMMAND
 
-    assert bootstrap[0] == "mmdebstrap"
-    assert PINS["DEBIAN_IMAGE"] == f"debian:{bootstrap[-1]}-slim"
-    assert {"--quiet", "--variant=minbase", "--include=usr-is-merged"} < {*bootstrap}
-    excluded = {one.partition("=path-exclude=")[2] for one in bootstrap if "=path-exclude=" in one}
+    assert command[0] == "mmdebstrap"
+    assert PINS["DEBIAN_IMAGE"] == f"debian:{command[-1]}-slim"
+    assert {"--quiet", "--variant=minbase", "--include=usr-is-merged"} < {*command}
+    excluded = {one.partition("=path-exclude=")[2] for one in command if "=path-exclude=" in one}
     assert excluded == {f"/usr/share/{name}/*" for name in ("doc", "info", "locale", "man")}
-    assert "--dpkgopt=path-include=/usr/share/doc/*/copyright" in bootstrap
+    assert "--dpkgopt=path-include=/usr/share/doc/*/copyright" in command
 
 
 def test_a_tag_is_short_and_names_the_directory() -> None:
     name, _, content = third_party.tag("REDIS_IMAGE", base="a", platforms=BOTH).partition(":")
 
     assert name == "letta-stack/redis"
-    assert len(content) == len(third_party.bootstrap_reference().partition(":")[2]) == 16
-    assert third_party.bootstrap_reference().startswith("letta-stack/bootstrap:")
+    assert len(content) == len(bootstrap.reference(third_party.native()).partition(":")[2]) == 16
+    assert bootstrap.reference(third_party.native()).startswith("letta-stack/bootstrap:")
 
 
 def test_a_base_that_was_made_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, Registry(local=[third_party.bootstrap_reference()]))
+    made = bootstrap.reference(third_party.native())
+    use(monkeypatch, Registry(local=[made]))
+    commands: list[list[str]] = []
+    monkeypatch.setattr(process, "run", commands.append)
 
-    assert third_party.make_bootstrap() == third_party.bootstrap_reference()
+    third_party.make(third_party.choose([], source="debian", platforms=BOTH), ca=None)
+
+    (command,) = commands
+    assert f"--build-arg=BOOTSTRAP_IMAGE={made}" in command
+
+
+def test_an_image_that_is_here_needs_no_answer_of_a_silent_registry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use(monkeypatch, Registry(local=[PINNED["REDIS_IMAGE"]], silent=True))
+
+    native = (third_party.native(),)
+    selection = third_party.choose(
+        ["POSTGRES_IMAGE", "REDIS_IMAGE"], source="auto", platforms=native
+    )
+
+    assert selection.references["REDIS_IMAGE"] == PINNED["REDIS_IMAGE"]
 
 
 @pytest.mark.parametrize(
@@ -341,8 +363,8 @@ def test_a_missing_mmdebstrap_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_failed_build_says_that_it_can_be_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = third_party.choose(["REDIS_IMAGE"], source="debian", platforms=BOTH)
-    use(monkeypatch, Registry(local=[plan.base]))
+    selection = third_party.choose(["REDIS_IMAGE"], source="debian", platforms=BOTH)
+    use(monkeypatch, Registry(local=[selection.base]))
 
     def fail(argv: Sequence[str]) -> None:
         raise CommandFailed(argv, 1)
@@ -352,20 +374,20 @@ def test_a_failed_build_says_that_it_can_be_resumed(monkeypatch: pytest.MonkeyPa
     with pytest.raises(
         BuildFailed, match=r"cannot build letta-stack/redis:.*finished steps are kept"
     ):
-        third_party.make(plan, ca=None)
+        third_party.make(selection, ca=None)
 
 
 def test_two_runs_may_make_the_same_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = third_party.choose(["REDIS_IMAGE"], source="debian", platforms=BOTH)
-    use(monkeypatch, Registry(local=[plan.base]))
+    selection = third_party.choose(["REDIS_IMAGE"], source="debian", platforms=BOTH)
+    use(monkeypatch, Registry(local=[selection.base]))
 
     def lose_the_race(argv: Sequence[str]) -> None:
-        use(monkeypatch, Registry(local=list(plan.rebuilt.values())))
+        use(monkeypatch, Registry(local=list(selection.rebuilt.values())))
         raise CommandFailed(argv, 1)
 
     monkeypatch.setattr(process, "run", lose_the_race)
 
-    third_party.make(plan, ca=None)
+    third_party.make(selection, ca=None)
 
 
 def test_the_tag_names_everything_that_goes_into_an_equivalent() -> None:
@@ -408,7 +430,7 @@ def test_every_image_that_a_pin_names_has_an_equivalent() -> None:
     ],
 )
 def test_the_reason_is_the_end_of_the_last_error(stderr: str, reason: str) -> None:
-    assert third_party.reason_of(stderr) == reason
+    assert hub.reason_of(stderr) == reason
 
 
 def test_bases_are_made_for_this_machine_too_because_build_stages_run_on_it(
@@ -416,9 +438,9 @@ def test_bases_are_made_for_this_machine_too_because_build_stages_run_on_it(
 ) -> None:
     monkeypatch.setattr(third_party, "native", lambda: "linux/amd64")
 
-    plan = third_party.choose(["POSTGRES_IMAGE"], source="debian", platforms=("linux/arm64",))
+    selection = third_party.choose(["POSTGRES_IMAGE"], source="debian", platforms=("linux/arm64",))
 
-    assert plan.platforms == BOTH
+    assert selection.platforms == BOTH
 
 
 @pytest.mark.parametrize("source", ["auto", "hub", "debian"])

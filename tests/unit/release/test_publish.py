@@ -191,7 +191,9 @@ def test_what_is_no_digest(text: str) -> None:
 def test_another_builder_does_not_see_the_engines_images(
     driver: str, rebuilt: bool, fits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = third_party.Plan({}, {"DEBIAN_IMAGE": "letta-stack/debian:1"} if rebuilt else {}, ())
+    plan = third_party.Selection(
+        {}, {"DEBIAN_IMAGE": "letta-stack/debian:1"} if rebuilt else {}, ()
+    )
     builder = f"Name:   x\nDriver: {driver}\n" if driver else "Name:   x\n"
     answers = {("docker", "buildx", "inspect"): builder}
     monkeypatch.setattr(process, "capture", lambda argv: answers[tuple(argv)])

@@ -38,7 +38,7 @@ def checkout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def bases(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = third_party.Plan({"DEBIAN_IMAGE": "debian@sha256:1"}, {}, ())
+    plan = third_party.Selection({"DEBIAN_IMAGE": "debian@sha256:1"}, {}, ())
     monkeypatch.setattr(third_party, "choose", lambda *_, **__: plan)
 
 
@@ -203,7 +203,7 @@ def test_the_inputs_depend_on_bases_and_collector_and_not_on_platforms(
     two = {"DEBIAN_IMAGE": "debian@sha256:1", "POSTGRES_IMAGE": "postgres@sha256:1"}
     ordered = []
     for references in (two, dict(reversed(two.items()))):
-        plan = third_party.Plan(references, {}, ())
+        plan = third_party.Selection(references, {}, ())
         monkeypatch.setattr(third_party, "choose", lambda *_, plan=plan, **__: plan)
         ordered.append(build.inputs(REQUEST))
     assert ordered[0] == ordered[1]
@@ -214,6 +214,6 @@ def test_the_inputs_depend_on_bases_and_collector_and_not_on_platforms(
 
     compiled = Request(("linux/amd64",), images="hub", otelcol="build")
     assert build.inputs(compiled) != first
-    plan = third_party.Plan({"DEBIAN_IMAGE": "debian@sha256:2"}, {}, ())
+    plan = third_party.Selection({"DEBIAN_IMAGE": "debian@sha256:2"}, {}, ())
     monkeypatch.setattr(third_party, "choose", lambda *_, **__: plan)
     assert build.inputs(REQUEST) != first

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from letta_stack.base.paths import ROOT
-from letta_stack.topology.catalogue import HEALTH_PATH, PORT_VARIABLE, TOPOLOGIES, find
+from letta_stack.topology.catalogue import HEALTH_PATH, PORT_VARIABLE, TOPOLOGIES, find, health_path
 from letta_stack.topology.model import Service, Topology
 from letta_stack.topology.project import BIND_VARIABLE, REPLICAS_VARIABLE, Project
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Fragment = dict[str, Any]
+# What a variable stands for when nobody has set it; ":+" then stands for nothing.
+DEFAULT = re.compile(r"\$\{\w+:(?:-(\w+)|\+[^}]*)\}")
 
 
 def fragments(topology: Topology) -> Iterator[Fragment]:
@@ -28,12 +30,7 @@ def fragments(topology: Topology) -> Iterator[Fragment]:
     yield model
     for include in model["include"]:
         for path in include["path"]:
-            yield read(entry.parent / with_defaults(path))
-
-
-def with_defaults(text: str) -> str:
-    """Replace compose's variables by what they are when nobody sets them."""
-    return re.sub(r"\$\{\w+:([-+])([^}]*)\}", lambda one: one[2] if one[1] == "-" else "", text)
+            yield read(entry.parent / DEFAULT.sub(r"\1", path))
 
 
 @functools.cache
@@ -92,15 +89,29 @@ def test_the_servers_are_the_ones_that_replicas_multiplies(topology: Topology) -
     assert [one for one in topology.services if one.replicated] == multiplied
 
 
-def test_one_shot_is_what_is_not_started_again(topology: Topology) -> None:
-    once = {
+def test_one_shot_is_what_is_not_restarted(topology: Topology) -> None:
+    ending = {
         name
-        for one in fragments(topology)
-        for name, body in one.get("services", {}).items()
-        if body.get("restart") == "no"
+        for name in topology.names
+        if any(body.get("restart") == "no" for body in bodies(topology, name))
     }
 
-    assert topology.one_shots == once
+    assert topology.one_shots == {one.name for one in topology.services if one.one_shot} == ending
+
+
+def test_only_a_service_that_there_is_no_package_for_may_be_missing(topology: Topology) -> None:
+    assert [one.name for one in topology.services if one.optional] == (
+        ["letta-llm"] if topology.language_model else []
+    )
+    assert topology.language_model == ("services/llm-" in every(topology))
+
+
+def test_the_health_of_a_gateway_is_asked_at_its_own_path(topology: Topology) -> None:
+    gateway = topology.published == "letta-nginx"
+    template = (ROOT / "compose/nginx/server.conf.template").read_text()
+
+    assert health_path(topology) == ("/health" if gateway else "/v1/health/")
+    assert "location = /health {" in template
 
 
 def test_what_it_publishes_takes_its_port_from_the_variable_of_a_flag(topology: Topology) -> None:
@@ -149,15 +160,16 @@ def test_what_a_record_comes_to() -> None:
             Service("job", one_shot=True),
             Service("db", image="DB"),
             Service("replica", image="DB"),
+            Service("model", image="MODEL", optional=True),
         ),
     )
 
     assert one.default_project == "letta-stack-one"
-    assert one.names == ("web", "job", "db", "replica")
+    assert one.names == ("web", "job", "db", "replica", "model")
     assert one.images == ("DB",)
     assert one.has_server is True
     assert one.expected(3) == {"web": 3, "job": 1, "db": 1, "replica": 1}
     data = Topology("data", "", "data.yaml", (Service("db", image="DB"),))
     assert data.has_server is False
     assert [data.published, data.extra_ports] == ["", ()]
-    assert [data.mounts_source, data.secrets, data.tls] == [False] * 3
+    assert [data.mounts_source, data.secrets, data.tls, data.language_model] == [False] * 4

@@ -11,13 +11,23 @@ from letta_stack.base import http_wait
 from letta_stack.certs import store
 from letta_stack.engine import disk, inspect
 from letta_stack.engine.inspect import Engine
-from letta_stack.errors import NotRunning, ServiceFailed, WaitTimedOut
+from letta_stack.errors import (
+    AcceleratorMissing,
+    BadSecret,
+    BadValue,
+    NotRunning,
+    PolicyBroken,
+    ServiceFailed,
+    TooFewResources,
+    WaitTimedOut,
+)
 from letta_stack.image.sources import Sources
 from letta_stack.topology import (
     deployed,
     dotenv,
     exports,
     inputs,
+    language_model,
     lifecycle,
     preflight,
     report,
@@ -151,6 +161,65 @@ def test_a_topology_without_a_server_says_where_its_data_is(
     assert steps.given["sources"] == (("POSTGRES_IMAGE", "REDIS_IMAGE"), ENGINE, "", [])
     assert {"architecture", "wait_for_status", "certificate", "prepare"}.isdisjoint(steps.given)
     assert capsys.readouterr().out.startswith("export A=1\n")
+
+
+def test_a_language_model_is_pulled_and_asked_after(
+    steps: Steps, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = [{"target": 8283, "published": "8283", "host_ip": "127.0.0.1"}]
+    server = {"image": "mine/letta:1", "environment": {}, "ports": published}
+    steps.model = {"services": {"letta-server": server, "letta-llm": {"image": "vllm:1"}}}
+    steps.states = [running("letta-server")]
+    monkeypatch.setattr(language_model, "silence", lambda _, container: f"{container} is told")
+
+    lifecycle.up(Project.of("vllm", project="mine"), SOURCES)
+
+    assert steps.given["sources"] == ((), ENGINE, "mine/letta:1", ["vllm:1"])
+    assert capsys.readouterr().err == "warning: mine-letta-server-1 is told\n"
+
+
+def test_a_setting_of_the_language_model_is_checked_first(
+    steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LETTA_STACK_LLM", "other")
+
+    with pytest.raises(BadValue, match="LETTA_STACK_LLM"):
+        lifecycle.up(Project.of("vllm"), SOURCES)
+
+    assert "sources" not in steps.given
+
+
+@pytest.mark.parametrize(
+    ("server", "error"),
+    [
+        ({"deploy": {"resources": {"reservations": {"memory": 2**34}}}}, TooFewResources),
+        (
+            {"deploy": {"resources": {"reservations": {"devices": [{"driver": "nvidia"}]}}}},
+            AcceleratorMissing,
+        ),
+        ({"ports": [{"published": "5432", "target": 5432, "host_ip": "0.0.0.0"}]}, PolicyBroken),
+    ],
+)
+def test_what_cannot_run_here_is_refused_before_anything_is_made(
+    server: dict[str, Any], error: type[Exception], steps: Steps
+) -> None:
+    model = {"letta-db": server, "letta-redis": {}}
+    steps.model = {"services": model}
+
+    with pytest.raises(error):
+        lifecycle.up(SERVICES, SOURCES)
+
+    assert "sources" not in steps.given
+
+
+def test_a_given_secret_is_refused_before_anything_is_made(steps: Steps) -> None:
+    server = {**MODEL["services"]["letta-server"], "x-given": {"LETTA_PG_URI": "yes"}}
+    steps.model = {"services": {**MODEL["services"], "letta-server": server}}
+
+    with pytest.raises(BadSecret):
+        lifecycle.up(PROD, SOURCES)
+
+    assert "sources" not in steps.given
 
 
 def test_plain_http_needs_no_authority(steps: Steps) -> None:

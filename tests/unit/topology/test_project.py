@@ -6,9 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from letta_stack.base.paths import ROOT
 from letta_stack.certs import store
 from letta_stack.errors import BadValue
-from letta_stack.topology.project import MOST_REPLICAS, TLS_OVERLAY, Project
+from letta_stack.topology.project import (
+    DEBUG_OVERLAY,
+    DEBUG_PORT_VARIABLE,
+    INTERNAL_TLS_OVERLAY,
+    MOST_REPLICAS,
+    TLS_OVERLAY,
+    Project,
+)
 from letta_stack.topology.runners.compose import Compose
 
 if TYPE_CHECKING:
@@ -104,3 +112,24 @@ def test_a_certificate_brings_the_overlay_and_its_variables(
     assert isinstance(overridden, Compose)
     assert overridden.variables["LETTA_STACK_TLS_UID"] == "7"
     assert any("overlays/tls.yaml" in word for word in overridden.argv())
+
+
+def test_certificates_between_the_services_and_a_debugger_bring_overlays_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "DIRECTORY", tmp_path)
+    authority = tmp_path / "p" / store.INTERNAL / store.AUTHORITY
+    authority.parent.mkdir(parents=True)
+    authority.touch()
+    internal = store.internal_variables("p")
+    prod, hot = (Project.of(env, project="p") for env in ("prod", "hot"))
+
+    assert prod.runner == Compose("p", "compose.yaml", internal, (INTERNAL_TLS_OVERLAY,))
+    assert hot.runner == Compose("p", "compose/hot.yaml", {})
+    port = {DEBUG_PORT_VARIABLE: "5678"}
+    debugged = hot.with_variables(port)
+    assert debugged.runner == Compose("p", "compose/hot.yaml", port, (DEBUG_OVERLAY,))
+    assert debugged.port_flags == {"letta-nginx": "--port", "letta-server": "--debug-port"}
+    for overlay in (INTERNAL_TLS_OVERLAY, DEBUG_OVERLAY, TLS_OVERLAY):
+        assert (ROOT / overlay).is_file()
+    assert f"${{{DEBUG_PORT_VARIABLE}" in (ROOT / DEBUG_OVERLAY).read_text()

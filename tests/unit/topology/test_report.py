@@ -11,7 +11,7 @@ from python_on_whales.exceptions import NoSuchContainer
 
 from letta_stack.certs import store
 from letta_stack.topology import report
-from letta_stack.topology.project import Project
+from letta_stack.topology.project import DEBUG_PORT_VARIABLE, Project
 from letta_stack.topology.runners.compose import Compose
 from letta_stack.topology.runners.protocol import Published, State
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROD = Project.of("prod", project="mine")
-MODEL: dict[str, Any] = {"services": {"letta-server": {"environment": {}}, "letta-nginx": {}}}
+MODEL: dict[str, Any] = {"services": {"letta-server": {"environment": {}}}}
 SERVER = State("letta-server", "mine-letta-server-1", "running", "unhealthy", 0)
 
 
@@ -148,3 +148,23 @@ def test_data_services_are_told_as_variables_for_the_shell() -> None:
     assert lines[0] == "export A=1"
     assert 'eval "$(inv env --env services)"' in lines[1]
     assert lines[3].endswith("inv down --env services   (keeps the data)")
+
+
+def test_what_the_gateway_asks_of_clients_is_in_the_example() -> None:
+    gateway = {"LETTA_STACK_BASE_PATH": "/letta/", "LETTA_STACK_CLIENT_CA": "ca.pem"}
+    model = {"services": {**MODEL["services"], "letta-nginx": {"environment": gateway}}}
+
+    text = report.success(PROD, Published("letta-nginx", "", 443, "https"), "c", model)
+
+    assert "the API is at https://localhost:443/letta\n" in text
+    assert "curl --cert YOUR.pem -H" in text
+    assert "https://localhost:443/letta/v1/agents/" in text
+
+
+def test_a_debugger_is_told_where_to_attach() -> None:
+    hot = Project.of("hot")
+    address = Published("letta-nginx", "", 80)
+
+    assert "debugger" not in report.success(hot, address, "c", MODEL)
+    debugged = hot.with_variables({DEBUG_PORT_VARIABLE: "5678"})
+    assert "  debugger: attach to localhost:5678" in report.success(debugged, address, "c", MODEL)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from letta_stack.base import process
+from letta_stack.certs import store as certificates
 from letta_stack.errors import NotRotated, NotRunning
 from letta_stack.secrets import kinds, scram, store
 from letta_stack.secrets.store import NEW, OLD, Store
@@ -45,6 +46,7 @@ class Engine:
         self.started = dict.fromkeys(REPLICAS, LONG_AGO)
         self.read = {name: self.current() for name in REPLICAS}
         self.sessions = set(kinds.LOGINS)
+        self.redis_options: list[str] = []
         self.redis_says = "OK\nOK\n"
         self.health = dict.fromkeys(REPLICAS, "healthy")
         self.calls = 0
@@ -73,7 +75,7 @@ class Engine:
             self.read[argv[-1]] = self.current()
             return ""
         assert argv[1:3] == ["exec", "--interactive"]
-        if argv[3:] == ["mine-letta-redis-1", "redis-cli"]:
+        if argv[3:] == ["mine-letta-redis-1", "redis-cli", *self.redis_options]:
             login, change = stdin.splitlines()
             assert rotation._hash(login.removeprefix("AUTH ")) in self.redis  # noqa: SLF001
             if " resetpass " in change:
@@ -264,6 +266,18 @@ def test_each_rotation_changes_to_the_other_role_and_ends_the_sessions_of_the_la
     rotation.rotate(PROD, kinds.DATABASE)
     assert list(engine.roles) == [first]
     assert engine.sessions == set()
+
+
+def test_a_redis_that_speaks_tls_is_asked_over_tls(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificates, "has_internal", lambda project: project == "mine")
+    engine.redis_options = ["--tls", "--insecure"]
+    before = engine.files.read(kinds.REDIS)
+
+    rotation.rotate(PROD, kinds.REDIS)
+
+    assert_rotated(engine, kinds.REDIS, before)
 
 
 def test_what_redis_does_not_take_ends_the_rotation(engine: Engine) -> None:

@@ -84,6 +84,7 @@ def _up(project: Project, sources: Sources) -> None:
     if project.topology.tls:
         preflight.certificate(project.name)
         preflight.client_authority(project.name, config)
+    preflight.telemetry_authority(config)
     disk.check(running_engine, build=False)
     if project.topology.secrets:
         project = project.with_variables(secret_files.prepare(project))

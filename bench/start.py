@@ -60,8 +60,13 @@ def seconds_to_health(container: str) -> float:
 
 
 def idle_mib(container: str) -> float:
-    """Return the container's memory without the page cache, as the engine reports it."""
+    """Return the container's memory once it is idle."""
     time.sleep(IDLE_SECONDS)
+    return memory_mib(container)
+
+
+def memory_mib(container: str) -> float:
+    """Return the container's memory without the page cache, as the engine reports it."""
     question = ["docker", "stats", "--no-stream", "--format", "{{.MemUsage}}", container]
     text = process.capture(question).split("/")[0].strip()
     number = text.rstrip("kKMGTiB")

@@ -52,6 +52,7 @@ def before_anything(project: Project, running_engine: Engine) -> tuple[Project, 
     if project.topology.tls:
         preflight.certificate(project.name)
         preflight.client_authority(project.name, config)
+    preflight.telemetry_authority(config)
     disk.check(running_engine, build=False)
     if project.topology.has_server:
         environment = config["services"][SERVER]["environment"]

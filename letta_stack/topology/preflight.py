@@ -14,7 +14,7 @@ from letta_stack.certs import store
 from letta_stack.certs.check import check_authority, check_usable
 from letta_stack.errors import BadCertificate, BadValue, PortBusy, WrongArchitecture
 from letta_stack.image.contract import OFF
-from letta_stack.topology.catalogue import GATEWAY, SERVER
+from letta_stack.topology.catalogue import COLLECTOR, GATEWAY, SERVER
 from letta_stack.topology.runners.compose import PROJECT_LABEL
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 HOST_NAME = "host.docker.internal"  # what compose/services/server.yaml calls this machine
 CLIENT_CA = "LETTA_STACK_CLIENT_CA"
 CLIENT_CA_FILE = "/etc/letta-stack/client-ca.pem"  # in the gateway
+OTLP_CA = "LETTA_STACK_OTLP_CA"
+OTLP_CA_FILE = "/etc/letta-stack/otlp-ca.pem"  # in the collector
 LISTEN = "0A"  # the kernel's name for the state in /proc/net/tcp
 
 
@@ -176,10 +178,22 @@ def client_authority(project: str, config: Mapping[str, Any]) -> None:
         raise BadCertificate(
             f"{CLIENT_CA} asks clients for certificates, which needs HTTPS; make a certificate first: `inv certs.make`"
         )
-    (source,) = (
-        one["source"] for one in gateway.get("volumes", []) if one["target"] == CLIENT_CA_FILE
-    )
-    check_authority(CLIENT_CA, Path(source), dt.datetime.now(tz=dt.UTC))
+    _authority_file(CLIENT_CA, gateway, CLIENT_CA_FILE)
+
+
+def telemetry_authority(config: Mapping[str, Any]) -> None:
+    """Raise ``BadCertificate`` if the collector could not check the certificate of its backend with what is given."""
+    for name in (SERVER, COLLECTOR.name):
+        service = config["services"].get(name, {})
+        if (service.get("environment") or {}).get(OTLP_CA):
+            _authority_file(OTLP_CA, service, OTLP_CA_FILE)
+
+
+def _authority_file(setting: str, service: Mapping[str, Any], target: str) -> None:
+    """Check the file of this machine that a service has at ``target``."""
+    for mount in service.get("volumes") or []:
+        if mount["target"] == target:
+            check_authority(setting, Path(mount["source"]), dt.datetime.now(tz=dt.UTC))
 
 
 def architecture(image: str, engine: Engine) -> None:

@@ -178,6 +178,30 @@ def containers(migration: State, *health: str) -> list[State]:
     ]
 
 
+def test_the_authority_of_a_telemetry_backend_is_looked_at_where_it_is_mounted(
+    tmp_path: Path,
+) -> None:
+    now = dt.datetime.now(tz=dt.UTC)
+    make.make(tmp_path, [], days=90, force=False, now=now, say=print)
+
+    def sending(file: str) -> dict[str, Any]:
+        mount = {"source": str(tmp_path / file), "target": "/etc/letta-stack/otlp-ca.pem"}
+        setting = {"LETTA_STACK_OTLP_CA": "/etc/letta-stack/otlp-ca.pem"}
+        # The server of `prod` has the setting, but neither collector nor mount.
+        return {
+            "services": {
+                "letta-server": {"environment": setting, "volumes": None},
+                "letta-collector": {"environment": setting, "volumes": [mount]},
+            }
+        }
+
+    preflight.telemetry_authority(model())
+    preflight.telemetry_authority(sending(store.AUTHORITY))
+    for wrong in (store.GATEWAY, "missing.pem"):
+        with pytest.raises(BadCertificate):
+            preflight.telemetry_authority(sending(wrong))
+
+
 @pytest.mark.parametrize(
     ("migration", "health", "ready"),
     [

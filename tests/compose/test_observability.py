@@ -1,0 +1,59 @@
+"""What `observability` adds to `prod`: nothing of prod's is lost, and nothing new is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from letta_stack.policy import lint
+from letta_stack.topology.catalogue import TOPOLOGIES
+
+Render = Callable[..., dict[str, Any]]
+SENDS_OUT = {"letta-alertmanager", "letta-collector", "letta-nginx", "letta-server"}
+
+
+def ways_out(model: dict[str, Any]) -> set[str]:
+    """Return the services on a network that is not internal."""
+    open_ones = {name for name, one in model["networks"].items() if not one.get("internal")}
+    return {
+        name for name, one in model["services"].items() if open_ones & set(one.get("networks", ()))
+    }
+
+
+def test_what_keeps_data_has_no_way_out(render: Render) -> None:
+    model = render("observability")
+    neighbours = {
+        # On the network of the gateway's clients, whom they stand for or count.
+        *("letta-blackbox-exporter", "letta-nginx-exporter", "letta-containers"),
+        "letta-dashboard",
+    }
+
+    assert ways_out(model) == SENDS_OUT | neighbours
+
+
+def test_prods_services_are_prods(render: Render) -> None:
+    prod, watched = render("prod")["services"], render("observability")["services"]
+    same = ("image", "user", "read_only", "cap_drop", "command", "deploy", "healthcheck", "tmpfs")
+
+    for name in TOPOLOGIES["prod"].names:
+        for key in same:
+            assert watched[name].get(key) == prod[name].get(key), f"{name} {key}"
+        assert set(prod[name].get("networks", ())) <= set(watched[name].get("networks", ()))
+
+
+def test_the_policy_has_one_exception_with_its_reason(render: Render) -> None:
+    found = lint.check("observability", render("observability"))
+
+    assert [(one.service, one.rule.name) for one in found] == [
+        ("letta-nginx-exporter", "health-check")
+    ]
+    assert found[0].waiver
+
+
+def test_no_password_is_in_an_environment(render: Render) -> None:
+    for name, service in render("observability")["services"].items():
+        for key, value in (service.get("environment") or {}).items():
+            if key.endswith(("_PASSWORD_FILE", "_PASS_FILE")):
+                assert str(value).startswith("/run/secrets/"), f"{name} {key}"
+            elif key.endswith("PASSWORD"):
+                assert not value, f"{name} {key}"

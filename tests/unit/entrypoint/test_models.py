@@ -59,7 +59,12 @@ def test_a_request_without_tools_says_nothing_about_tools() -> None:
     send = module.sanitize_unicode_surrogates
     tools = {"tools": [{}], "tool_choice": "auto", "parallel_tool_calls": False}
 
-    empty = {"model": "a", "tools": [], "tool_choice": None, "parallel_tool_calls": False}
+    empty: dict[str, Any] = {
+        "model": "a",
+        "tools": [],
+        "tool_choice": None,
+        "parallel_tool_calls": False,
+    }
     assert send(empty) == ("sent", {"model": "a"})
     assert send({"model": "a", **tools}) == ("sent", {"model": "a", **tools})
     assert send(["text"]) == ("sent", ["text"])

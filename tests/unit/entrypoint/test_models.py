@@ -53,6 +53,23 @@ def test_the_list_of_another_provider_is_left_alone(monkeypatch: pytest.MonkeyPa
     assert listed(VLLM, [{"id": "a"}]) == [None, [{"id": "a"}]]
 
 
+def test_a_request_without_tools_says_nothing_about_tools() -> None:
+    module = SimpleNamespace(sanitize_unicode_surrogates=lambda request: ("sent", request))
+    models.offer_no_empty_list_of_tools(module)
+    send = module.sanitize_unicode_surrogates
+    tools = {"tools": [{}], "tool_choice": "auto", "parallel_tool_calls": False}
+
+    empty: dict[str, Any] = {
+        "model": "a",
+        "tools": [],
+        "tool_choice": None,
+        "parallel_tool_calls": False,
+    }
+    assert send(empty) == ("sent", {"model": "a"})
+    assert send({"model": "a", **tools}) == ("sent", {"model": "a", **tools})
+    assert send(["text"]) == ("sent", ["text"])
+
+
 def test_the_length_is_a_number() -> None:
     assert make_plan({}).context == models.DEFAULT_CONTEXT
     assert make_plan({"LETTA_STACK_LLM_CONTEXT": "16384"}).context == 16384

@@ -1,4 +1,4 @@
-"""Language models of servers that are not vLLM, although they are reached as if they were: VLLM_API_BASE."""
+"""Language models of other servers than OpenAI's: what they say and take differs, and some are strict."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 CONTEXT = "LETTA_STACK_LLM_CONTEXT"
 DEFAULT_CONTEXT = 32768
+ABOUT_TOOLS = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
 
 
 def take_any_list_of_models(module: Any) -> None:
@@ -31,3 +32,20 @@ def take_any_list_of_models(module: Any) -> None:
         return answer
 
     module.openai_get_model_list_async = listed
+
+
+def offer_no_empty_list_of_tools(module: Any) -> None:
+    """Say nothing about tools for an agent that has none.
+
+    letta/llm_api/openai_client.py, build_request_data: sends an empty list and a choice that is null, which OpenAI and the
+    strict ones of the other servers refuse with 400. Every request goes through this function right before it is sent.
+    """
+    original = module.sanitize_unicode_surrogates
+
+    @functools.wraps(original)
+    def sanitized(request: Any) -> Any:
+        if isinstance(request, dict) and not request.get("tools"):
+            request = {name: value for name, value in request.items() if name not in ABOUT_TOOLS}
+        return original(request)
+
+    module.sanitize_unicode_surrogates = sanitized

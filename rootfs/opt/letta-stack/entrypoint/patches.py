@@ -106,6 +106,7 @@ AFTER: dict[str, tuple[Patch, ...]] = {
     "letta.data_sources.redis_client": (give_redis_its_password, speak_tls_with_redis),
     "letta.config": (confidential.keep_uri_out_of_config_file,),
     "letta.llm_api.openai": (models.take_any_list_of_models,),
+    "letta.llm_api.openai_client": (models.offer_no_empty_list_of_tools,),
     "letta.monitoring.event_loop_watchdog": (stop_watchdog_at_once,),
     "letta.log": (logs.log_with_trace,),
     "letta.otel.context": (tracing.count_by_identifiers_only,),

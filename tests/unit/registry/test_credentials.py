@@ -168,8 +168,12 @@ def test_a_broken_helper_is_named_without_what_it_printed(
     assert "s3cret" not in str(caught.value)
 
 
-def test_secrets_are_not_shown() -> None:
-    assert repr(Credentials("user", "word", "token")) == "Credentials(username='user')"
+def test_secrets_are_not_shown(tmp_path: Path) -> None:
+    entry = {"auth": AUTH, "identitytoken": "token"}
+    found = credentials.find(HOST, config(tmp_path, {"auths": {HOST: entry}}))
+
+    assert found == Credentials("user", "pass:word", "token")
+    assert repr(found) == "Credentials(username='user')"
 
 
 def test_docker_hub_has_its_old_name_for_helpers_too(

@@ -13,6 +13,7 @@ from letta_stack.errors import RegistryDenied, RegistryRefused, RegistryUnreacha
 from letta_stack.registry import oci
 from letta_stack.registry.credentials import Credentials
 from letta_stack.registry.session import Body
+from tests.support.layouts import Memory
 from tests.support.scripted import HOST, answer
 
 if TYPE_CHECKING:
@@ -101,6 +102,40 @@ def test_a_token_is_fetched_with_the_password_or_without(
         "scope": "repository:letta/letta:pull",
     }
     assert [login for *_, login in script.asked[2:]] == ["Bearer t", "Bearer t"]
+
+
+def test_a_request_is_the_same_after_the_login(play: Play) -> None:
+    repository, script = play(wants("Basic x"), answer(404), login=LOGIN)
+
+    with repository:
+        assert repository.digest("latest") is None
+
+    first, second = script.options
+    assert first["headers"] == second["headers"]
+    assert "Accept" in second["headers"]
+    assert script.asked[0][:2] == script.asked[1][:2]
+
+
+def test_every_step_of_an_upload_may_write(play: Play) -> None:
+    content = Memory()
+    blob = oci.Descriptor.from_json(content.add(b"content"))
+    repository, script = play(
+        answer(404),
+        wants("Basic x"),
+        answer(202, Location="/v2/letta/letta/blobs/uploads/1"),
+        answer(201),
+        login=LOGIN,
+    )
+
+    with repository:
+        repository.put_blob(blob, content)
+
+    assert [(method, login) for method, _, login in script.asked] == [
+        ("HEAD", ""),
+        ("POST", ""),
+        ("POST", BASIC),
+        ("PUT", BASIC),
+    ]
 
 
 def test_a_refresh_token_is_sent_in_a_form(play: Play) -> None:

@@ -64,6 +64,7 @@ def test_a_registry_that_may_be_plain_is_asked_what_it_speaks(
 
     with repository:
         assert repository.tags() == ["a"]
+    assert script.asked[0] == ("GET", f"http://{HOST}/v2/", "")
     assert script.asked[1][1].startswith(f"{scheme}://{HOST}/v2/letta/letta/")
 
 

@@ -137,7 +137,10 @@ def test_a_tag_that_names_something_else_after_it_was_written_is_taken(play: Pla
 
 
 def test_every_kind_of_manifest_is_asked_for(play: Play) -> None:
-    repository, script = play(answer(Docker_Content_Digest=INDEX.digest), answer(body=INDEX.body))
+    repository, script = play(
+        answer(Docker_Content_Digest=INDEX.digest),
+        answer(body=INDEX.body, Docker_Content_Digest=INDEX.digest),
+    )
 
     with repository:
         repository.digest("latest")

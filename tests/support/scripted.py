@@ -24,6 +24,16 @@ def answer(
     return response
 
 
+def wants(challenge: str) -> requests.Response:
+    """Ask for a login, in the words of the WWW-Authenticate header."""
+    return answer(401, WWW_Authenticate=challenge)
+
+
+def tags(*names: str) -> requests.Response:
+    """List tags."""
+    return answer(body={"tags": list(names)})
+
+
 class Script:
     """Answers requests in order and remembers them, each with the options that requests was given."""
 

@@ -10,6 +10,7 @@ from letta_stack.registry.reference import Target
 from letta_stack.registry.repository import Repository
 from letta_stack.registry.retries import RetryPolicy
 from tests.support.scripted import HOST, Script
+from tests.support.served import Answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,3 +39,15 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Repository, Scr
         return Repository(target, plain_http=plain_http, policy=QUICK, say=say), script
 
     return start
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answers]:
+    """Put answers below redirects and proxies."""
+
+    def serve(**locations: str) -> Answers:
+        answers = Answers(**locations)
+        monkeypatch.setattr(requests.Session, "get_adapter", lambda *_, **__: answers)
+        return answers
+
+    return serve

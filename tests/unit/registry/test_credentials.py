@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HOST = "registry.example"
 AUTH = base64.b64encode(b"user:pass:word").decode()
 # Old clients of docker padded what they stored with zeros.
-PADDED = base64.b64encode(b"user:word\0\0").decode()
+PADDED = base64.b64encode(b"user:wordX\0\0").decode()
 NO_PASSWORD, NO_USER = (base64.b64encode(text).decode() for text in (b"user:", b":word"))
 
 
@@ -41,7 +41,7 @@ def config(directory: Path, document: object) -> Path:
             {"auths": {f"https://{HOST}/v2/": {"auth": AUTH}}},
             Credentials("user", "pass:word"),
         ),
-        (HOST, {"auths": {HOST: {"auth": PADDED}}}, Credentials("user", "word")),
+        (HOST, {"auths": {HOST: {"auth": PADDED}}}, Credentials("user", "wordX")),
         (HOST, {"auths": {HOST: {"auth": NO_PASSWORD}}}, None),
         (HOST, {"auths": {HOST: {"auth": NO_USER}}}, None),
         (HOST, {"auths": None, "credHelpers": None}, None),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import requests
-from requests.utils import select_proxy
 
 from letta_stack.errors import RegistryRefused
 from letta_stack.registry.credentials import Credentials
@@ -16,6 +14,7 @@ from letta_stack.registry.repository import Repository
 from letta_stack.registry.retries import RetryPolicy
 from letta_stack.registry.transport import Authorization, Transport, is_loopback
 from tests.support.scripted import HOST, Script, answer
+from tests.support.served import Answers, transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 UPLOAD = "/v2/letta/letta/blobs/uploads/1"
 BASIC = {"WWW_Authenticate": 'Basic realm="x"'}
 LOGIN = Credentials("user", "word")
-PROXY = "http://proxy.example:3128"
 
 
 @pytest.mark.parametrize(
@@ -97,50 +95,6 @@ def test_the_next_page_of_tags_keeps_tls(
     assert script.asked[-1][2]
 
 
-def transport(**options: Any) -> Transport:
-    options = {"ca": None, "plain_http": (), "policy": RetryPolicy(), **options}
-    return Transport(Target(HOST, "letta/letta"), **options)
-
-
-class Answers(requests.adapters.BaseAdapter):
-    """Answers by URL, below redirects and proxies; remembers what came."""
-
-    def __init__(self, **locations: str) -> None:
-        super().__init__()
-        self.locations = locations
-        self.seen: list[tuple[str, bool]] = []
-        self.options: list[dict[str, Any]] = []
-        self.headers: list[Any] = []
-
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]
-        url = str(request.url)
-        self.seen.append((url, select_proxy(url, options["proxies"]) is not None))
-        self.options.append(options)
-        self.headers.append(request.headers)
-        key = url.rpartition("/")[2]
-        if key in self.locations:
-            reply = answer(307, url=url, Location=self.locations[key])
-        else:
-            reply = answer(200, {}, url=url)
-        reply.request = request
-        return reply
-
-    def close(self) -> None:
-        pass
-
-
-@pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answers]:
-    """Put answers below redirects and proxies."""
-
-    def serve(**locations: str) -> Answers:
-        answers = Answers(**locations)
-        monkeypatch.setattr(requests.Session, "get_adapter", lambda *_, **__: answers)
-        return answers
-
-    return serve
-
-
 def test_a_redirect_from_tls_to_plain_http_is_not_followed(
     served: Callable[..., Answers],
 ) -> None:
@@ -151,71 +105,6 @@ def test_a_redirect_from_tls_to_plain_http_is_not_followed(
         one.request("POST", f"https://{HOST}/start", data={"refresh_token": "secret"})
 
     assert len(answers.seen) == 1
-
-
-@pytest.mark.parametrize(
-    ("url", "no_proxy", "proxied"),
-    [
-        ("http://127.0.0.1:5000/v2/", "", False),
-        ("http://localhost:5000/v2/", "", False),
-        ("http://[::1]:5000/v2/", "", False),
-        ("http://registry.example/v2/", "", True),
-        ("https://registry.example/v2/", "", True),
-        ("https://registry.example/v2/", "other.example,.example", False),
-    ],
-)
-def test_this_machine_and_no_proxy_are_reached_directly(
-    url: str,
-    no_proxy: str,
-    proxied: bool,
-    served: Callable[..., Answers],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
-        monkeypatch.setenv(name, PROXY)
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.setenv(name, no_proxy)
-    one = transport()
-    answers = served()
-
-    one.request("GET", url)
-
-    assert answers.seen == [(url, proxied)]
-
-
-def test_a_redirect_off_this_machine_goes_through_the_proxy(
-    served: Callable[..., Answers],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("https_proxy", PROXY)
-    monkeypatch.delenv("no_proxy", raising=False)
-    one = transport()
-    answers = served(start="https://storage.example/end")
-
-    one.request("GET", "http://127.0.0.1:5000/start")
-
-    assert [proxied for _, proxied in answers.seen] == [False, True]
-
-
-def test_an_own_ca_is_trusted_through_a_proxy_too(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    loaded: list[object] = []
-    monkeypatch.setattr(
-        ssl.SSLContext, "load_verify_locations", lambda _, name: loaded.append(name)
-    )
-    mounted: dict[str, Any] = {}
-    monkeypatch.setattr(requests.Session, "mount", lambda _, *one: mounted.update([one]))
-    transport(ca="own.pem")
-    adapter = mounted["https://"]
-
-    direct = adapter.poolmanager.connection_pool_kw["ssl_context"]
-    proxied = adapter.proxy_manager_for(PROXY)
-    secured = adapter.proxy_manager_for("https://proxy.example:3129")
-
-    assert "own.pem" in loaded
-    assert proxied.connection_pool_kw["ssl_context"] is direct
-    assert secured.proxy_config.ssl_context is direct
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,20 @@ def test_an_image_without_labels_has_none(config: dict[str, object], labels: obj
     assert image.labels("linux/amd64") == labels
 
 
+@pytest.mark.parametrize(
+    ("text", "is_digest"),
+    [
+        (oci.sha256(b""), True),
+        (f"{oci.sha256(b'')}0", False),
+        (oci.sha256(b"")[:-1], False),
+        (f"sha512:{'a' * 64}", False),
+        (f"sha256:{'A' * 64}", False),
+    ],
+)
+def test_a_digest_has_one_form(text: str, is_digest: bool) -> None:
+    assert (oci.DIGEST.fullmatch(text) is not None) is is_digest
+
+
 def test_an_attestation_alone_is_an_image_for_no_platform() -> None:
     image = Memory().image({"os": "unknown", "architecture": "unknown"})
 

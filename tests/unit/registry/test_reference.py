@@ -31,6 +31,7 @@ def test_illegal_tags(tag: str) -> None:
         ([], ["registry/x"], [Target("docker.io", "registry/x")]),
         (["[::1]:5000"], ["x"], [Target("[::1]:5000", "x")]),
         (["a.b", "a.b"], ["x"], [Target("a.b", "x")]),
+        (["a.b"], ["x" * 255], [Target("a.b", "x" * 255)]),
     ],
 )
 def test_targets(registries: list[str], repositories: list[str], expected: list[Target]) -> None:

@@ -84,6 +84,15 @@ def test_a_request_is_the_same_after_the_login(play: Play) -> None:
     assert script.asked[0][:2] == script.asked[1][:2]
 
 
+def test_a_blob_is_a_stream_after_the_login_too(play: Play) -> None:
+    repository, script = play(wants("Basic x"), answer(body=b"x"), login=LOGIN)
+
+    with repository:
+        repository.open_blob(oci.Descriptor("x", oci.sha256(b"x"), 1))
+
+    assert [options["stream"] for options in script.options] == [True, True]
+
+
 def test_every_step_of_an_upload_may_write(play: Play) -> None:
     content = Memory()
     blob = oci.Descriptor.from_json(content.add(b"content"))

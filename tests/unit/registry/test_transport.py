@@ -136,8 +136,9 @@ def test_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[bool] = []
     monkeypatch.setattr(requests.Session, "close", lambda _: closed.append(True))
 
-    with Repository(Target(HOST, "letta/letta")):
+    with Repository(Target(HOST, "letta/letta")) as repository:
         assert closed == []
+        assert str(repository.target) == f"{HOST}/letta/letta"
 
     assert len(closed) == 1
 

@@ -208,27 +208,6 @@ def test_pins_update_comes_before_the_check(
     assert (ended.code, ended.stderr) == (BadPins.exit_code, "error: after 1 update\n")
 
 
-def test_an_interrupt_is_one_line_that_says_how_to_go_on(
-    inv: Inv, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(**_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("letta_stack.engine.install.ensure", interrupt)
-    ended = inv("engine")
-
-    assert (ended.code, ended.stdout) == (130, "")
-    assert ended.stderr == "error: interrupted; run `inv engine` again to go on\n"
-
-
-def test_wait_without_a_command_starts_none(inv: Inv, intercept: Intercept) -> None:
-    intercept("letta_stack.base.http_wait:wait_for_status", 1.0)
-    commands = intercept("letta_stack.base.process:call", 0)
-
-    assert inv("wait", "http://a/").code == 0
-    assert commands == []
-
-
 def test_lint_writes_what_a_program_reads_and_fails_all_the_same(
     inv: Inv, intercept: Intercept
 ) -> None:

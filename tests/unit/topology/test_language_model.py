@@ -137,7 +137,12 @@ def test_an_endpoint_that_is_silent_gets_a_warning(
     warning: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(process, "probe", lambda argv: answer if argv[-1] == "http://gpu" else None)
+    def probe(argv: list[str]) -> Completed:
+        python = ["/usr/bin/python3", "-IS", "-c", language_model.PROBE]
+        assert argv == ["docker", "exec", "c", *python, "http://gpu"]
+        return answer
+
+    monkeypatch.setattr(process, "probe", probe)
     project = VLLM.with_variables(variables)
 
     assert language_model.silence(project, "c") == warning

@@ -68,6 +68,7 @@ def test_a_rotation_that_was_interrupted_is_told(
     assert secret_files.unfinished(mine) == [kinds.REDIS]
 
 
+@pytest.mark.usefixtures("elsewhere")
 def test_the_list_has_age_file_and_state_of_each(
     volumes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,8 +50,10 @@ def jobs_of(package: str, lines: Lines, seconds: Mapping[str, float]) -> Iterato
         reached = lines.get(str(path), {})
         readers = {test for tests in reached.values() for test in tests}
         for mutant in mutants(path.read_text(encoding="utf-8")):
-            # The lines inside of a long literal run with its first one.
-            tests = reached.get(mutant.line) or reached.get(mutant.statement) or []
+            # Of a statement that has several lines Python runs some.
+            tests = reached.get(mutant.line) or [
+                *{test for line in mutant.statement for test in reached.get(line, [])}
+            ]
             on_import = "" in tests or not mutant.function
             asked = [*seconds] if "" in tests else tests
             ordered = sorted(asked, key=lambda test: (test not in readers, seconds[test], test))

@@ -33,6 +33,7 @@ def server(**environment: str | None) -> dict[str, Any]:
         ({"SIGNOZ_INGESTION_KEY": "k"}, "SIGNOZ_ENDPOINT is not; set it"),
         ({"LETTA_PG_URI": "mysql://u:p@h/d"}, "must begin with postgresql://"),
         ({"LETTA_SERVER_SECURE": "maybe"}, "must be true or false, not 'maybe'"),
+        ({"LETTA_SERVER_SECURE": "may$$be"}, "must be true or false, not 'may$be'"),
         (
             {"LETTA_SERVER_PASSWORD": "p", "LETTA_SERVER_PASSWORD_FILE": "/f"},
             "both LETTA_SERVER_PASSWORD and LETTA_SERVER_PASSWORD_FILE are set",
@@ -148,6 +149,7 @@ def test_what_the_engine_says_itself_is_left_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs.bind_mounts(mounting(tmp_path / "missing", read_only=True))
+    inputs.settings({"services": {"letta-server": {"environment": None}}})
     inputs.bind_mounts({"services": {"a": {"user": "7"}, "b": {"user": "7", "volumes": None}}})
 
     def refuse(_: Path) -> None:

@@ -50,7 +50,7 @@ def problem_of_settings(given: Mapping[str, str]) -> str:
 
 
 EXIT_CODES = {
-    error.exit_code: inspect.cleandoc(error.__doc__ or "").partition("\n")[0]
+    error.exit_code: inspect.cleandoc(str(error.__doc__)).partition("\n")[0]
     for error in vars(errors).values()
     if inspect.isclass(error) and issubclass(error, errors.StartError)
 }

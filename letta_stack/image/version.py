@@ -116,22 +116,19 @@ def detect(
     ``source`` is a source tree or an sdist; ``image`` a built image on the engine; ``pin`` the version in
     ``pins.env``. A source that was not given is not asked.
     """
-    questions: list[tuple[str, Callable[[], Answer]]] = []
+    questions: list[Callable[[], Answer]] = []
     if explicit:
-        questions.append(("--version", lambda: Answer("--version", parse(explicit), "given")))
+        questions.append(lambda: Answer("--version", parse(explicit), "given"))
     if source is not None:
-        questions += [
-            ("pyproject.toml", lambda: from_pyproject(source)),
-            ("PKG-INFO", lambda: from_pkg_info(source)),
-        ]
+        questions += [lambda: from_pyproject(source), lambda: from_pkg_info(source)]
     if image:
-        questions.append(("image metadata", lambda: from_image(image)))
+        questions.append(lambda: from_image(image))
     if source is not None:
-        questions.append(("git describe", lambda: from_git(source)))
-    questions.append(("pins.env", lambda: Answer("pins.env", parse(pin), "LETTA_VERSION")))
+        questions.append(lambda: from_git(source))
+    questions.append(lambda: Answer("pins.env", parse(pin), "LETTA_VERSION"))
 
     answers: list[Answer] = []
-    for _, ask in questions:
+    for ask in questions:
         answers.append(ask())
         if answers[-1].version is not None and not every_source:
             break

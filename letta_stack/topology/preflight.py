@@ -49,7 +49,7 @@ def host_of(name: str, value: str) -> str:
     if name.endswith("_HOST"):
         return value.strip("[]")
     try:
-        return urlsplit(value).hostname or "" if "://" in value else ""
+        return urlsplit(value).hostname or ""
     except ValueError:
         return ""
 

@@ -41,18 +41,20 @@ class Job:
 
 
 def jobs_of(package: str, lines: Lines, seconds: Mapping[str, float]) -> Iterator[Job]:
-    """Yield a package's mistakes; for code that runs on import every test that reaches the file is asked.
+    """Yield a package's mistakes, each with the tests that reach its line.
 
-    ``seconds`` is how long each test takes: the quickest are asked first.
+    A constant is read without reaching its line: what runs on import is answered for by all tests, first those that
+    reach the file. ``seconds`` is how long each test takes: the quickest are asked first.
     """
-    everybody = {test for reached in lines.values() for tests in reached.values() for test in tests}
     for path in sorted((ROOT / "letta_stack" / package).rglob("*.py")):
         reached = lines.get(str(path), {})
-        readers = {test for tests in reached.values() for test in tests if test} or everybody
+        readers = {test for tests in reached.values() for test in tests}
         for mutant in mutants(path.read_text(encoding="utf-8")):
-            # The lines inside of a long literal run with its first one.
-            tests = reached.get(mutant.line) or reached.get(mutant.statement) or []
+            # Of a statement that has several lines Python runs some.
+            tests = reached.get(mutant.line) or [
+                *{test for line in mutant.statement for test in reached.get(line, [])}
+            ]
             on_import = "" in tests or not mutant.function
-            yield Job(
-                path, mutant, sorted({*(readers if "" in tests else tests)} - {""}), on_import
-            )
+            asked = [*seconds] if "" in tests else tests
+            ordered = sorted(asked, key=lambda test: (test not in readers, seconds[test], test))
+            yield Job(path, mutant, ordered, on_import)

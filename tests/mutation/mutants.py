@@ -1,7 +1,7 @@
 """Small mistakes that a programmer could make, put into a module one at a time.
 
 Texts for people are left alone: docstrings, help, summaries, messages of errors, f-strings, whatever has a space. Their
-words are read, not tested.
+words are read, not tested. An encoding is not left out: the machine's own is UTF-8 wherever the tests run.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ SWAPPED: dict[type[ast.AST], type[ast.AST]] = {
     ast.Mult: ast.Div,
     ast.Div: ast.Mult,
 }
+NEVER_NONE = {None, "help", "describe", "summary", "encoding"}
 ANNOTATIONS = {"annotation", "returns", "type_params", "decorator_list"}
 
 
@@ -42,18 +43,32 @@ class Mutant:
     """A module with one mistake."""
 
     line: int
-    statement: int  # where the statement begins
+    statement: range  # the lines of the statement around it, without those inside of a compound one
     description: str
     tree: ast.Module
     function: str  # the function or method in whose body it is, "" outside of them
 
 
-def statements(tree: ast.AST, line: int = 0) -> Iterator[tuple[ast.AST, int]]:
-    """Yield everything in a tree with the line where the innermost statement around it begins."""
+def statements(tree: ast.AST, lines: range = range(0)) -> Iterator[tuple[ast.AST, range]]:
+    """Yield everything in a tree with the lines of the innermost statement around it."""
     for node in ast.iter_child_nodes(tree):
-        inner = node.lineno if isinstance(node, ast.stmt) else line
+        inner = lines_of(node) if isinstance(node, ast.stmt) else lines
         yield node, inner
         yield from statements(node, inner)
+
+
+def lines_of(statement: ast.stmt) -> range:
+    """Return the lines of a statement; of a compound one those before its body."""
+    match statement:
+        case ast.FunctionDef(body=[first, *_]) | ast.ClassDef(body=[first, *_]):
+            end = first.lineno
+        case ast.If(body=[first, *_]) | ast.For(body=[first, *_]) | ast.While(body=[first, *_]):
+            end = first.lineno
+        case ast.With(body=[first, *_]) | ast.Try(body=[first, *_]):
+            end = first.lineno
+        case _:
+            end = (statement.end_lineno or statement.lineno) + 1
+    return range(statement.lineno, max(end, statement.lineno + 1))
 
 
 def functions(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[ast.AST, str]]:
@@ -69,14 +84,14 @@ def functions(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[ast.AST,
 def mutants(source: str) -> Iterator[Mutant]:
     """Yield every mutant of a module."""
     original = ast.parse(source)
-    inside, begins = dict(functions(original.body)), dict(statements(original))
+    inside, around = dict(functions(original.body)), dict(statements(original))
     for number, (node, _) in enumerate(places(original)):
         for description, change in changes(node):
             tree = copy.deepcopy(original)
             target = list(places(tree))[number]
             replace(target, change(target[0]))
             ast.fix_missing_locations(tree)
-            yield Mutant(node.lineno, begins[node], description, tree, inside.get(node, ""))
+            yield Mutant(node.lineno, around[node], description, tree, inside.get(node, ""))
 
 
 Slot = tuple[ast.AST, str, "int | None"]  # parent, field, index in the field
@@ -135,9 +150,7 @@ def changes(node: ast.AST) -> Iterator[tuple[str, Change]]:
             yield "call left out", lambda _: ast.Pass()
         case ast.Call(keywords=keywords):
             for index, keyword in enumerate(keywords):
-                if keyword.arg not in {None, "help", "describe", "summary"} and not is_none(
-                    keyword.value
-                ):
+                if keyword.arg not in NEVER_NONE and not is_none(keyword.value):
                     yield f"{keyword.arg}=None", without(index)
         case _:
             pass

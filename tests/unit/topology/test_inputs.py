@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +33,7 @@ def server(**environment: str | None) -> dict[str, Any]:
         ({"SIGNOZ_INGESTION_KEY": "k"}, "SIGNOZ_ENDPOINT is not; set it"),
         ({"LETTA_PG_URI": "mysql://u:p@h/d"}, "must begin with postgresql://"),
         ({"LETTA_SERVER_SECURE": "maybe"}, "must be true or false, not 'maybe'"),
+        ({"LETTA_SERVER_SECURE": "may$$be"}, "must be true or false, not 'may$be'"),
         (
             {"LETTA_SERVER_PASSWORD": "p", "LETTA_SERVER_PASSWORD_FILE": "/f"},
             "both LETTA_SERVER_PASSWORD and LETTA_SERVER_PASSWORD_FILE are set",
@@ -104,6 +106,59 @@ def test_what_a_service_cannot_read_is_refused_as_well(tmp_path: Path) -> None:
         tmp_path.chmod(0o755)
 
 
+@pytest.mark.parametrize(
+    ("mode", "owner", "group", "writes", "lacking"),
+    [
+        (0o700, True, False, True, ""),
+        (0o700, False, True, True, "write to"),
+        (0o770, False, True, True, ""),
+        (0o707, True, True, True, ""),
+        (0o077, True, True, True, "write to"),
+        (0o707, False, True, True, "write to"),
+        (0o777, False, False, True, ""),
+        (0o775, False, False, True, "write to"),
+        (0o300, True, False, True, "read"),
+        (0o600, True, False, True, "read"),
+        (0o500, True, False, False, ""),
+        (0o400, True, False, False, "read"),
+    ],
+)
+def test_a_directory_is_used_by_owner_group_or_others_as_its_mode_says(
+    mode: int, owner: bool, group: bool, writes: bool, lacking: str
+) -> None:
+    assert inputs._lacking(stat.S_IFDIR | mode, owner, group, writes=writes) == lacking  # noqa: SLF001
+
+
+@pytest.mark.parametrize(("mode", "lacking"), [(0o400, ""), (0o100, "read")])
+def test_a_file_needs_no_permission_to_enter(mode: int, lacking: str) -> None:
+    assert inputs._lacking(stat.S_IFREG | mode, True, False, writes=False) == lacking  # noqa: FBT003, SLF001
+
+
+def test_the_group_is_the_users_own_unless_it_is_given(tmp_path: Path) -> None:
+    gid = tmp_path.stat().st_gid
+    tmp_path.chmod(0o070)
+    try:
+        inputs.bind_mounts(mounting(tmp_path, user=f"77:{gid}"))
+        with pytest.raises(WrongOwner, match=r"`chown -R 77:77 "):
+            inputs.bind_mounts(mounting(tmp_path, user="77"))
+    finally:
+        tmp_path.chmod(0o755)
+
+
+def test_what_the_engine_says_itself_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs.bind_mounts(mounting(tmp_path / "missing", read_only=True))
+    inputs.settings({"services": {"letta-server": {"environment": None}}})
+    inputs.bind_mounts({"services": {"a": {"user": "7"}, "b": {"user": "7", "volumes": None}}})
+
+    def refuse(_: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(type(tmp_path), "stat", refuse)
+    inputs.bind_mounts(mounting(tmp_path))
+
+
 def test_a_directory_that_the_engine_would_make_for_root_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +220,37 @@ def test_data_in_a_directory_of_this_machine_count_as_well(monkeypatch: pytest.M
     with pytest.raises(OtherPostgres, match="/srv/pgdata has the data of PostgreSQL 14"):
         inputs.data_directory(PROD, keeping("bind", "/srv/pgdata"), IMAGE)
     assert "--volume=/srv/pgdata:/data:ro" in engine.commands[0]
+    assert engine.commands[0][-1] == "/data"
+
+
+def test_other_mounts_and_containers_that_have_ended_are_no_database(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine(monkeypatch, OLD)
+    engine.states = [
+        State("letta-db", "mine-letta-db-1", "exited", "", 0),
+        State("letta-server", "mine-letta-server-1", "running", "healthy", 0),
+    ]
+    config = keeping()
+    (data,) = config["services"]["letta-db"]["volumes"]
+    other = {"type": "volume", "source": "x", "target": "/x"}
+
+    config["services"]["letta-db"]["volumes"] = [other]
+    inputs.data_directory(PROD, config, IMAGE)
+    config["services"]["letta-db"]["volumes"] = None
+    inputs.data_directory(PROD, config, IMAGE)
+    assert engine.commands == []
+    config["services"]["letta-db"]["volumes"] = [other, data]
+    with pytest.raises(OtherPostgres):
+        inputs.data_directory(PROD, config, IMAGE)
+
+
+def test_a_project_without_server_and_database_has_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(monkeypatch, OLD)
+
+    inputs.data_directory(PROD, {"services": {}}, {})
+
+    assert engine.commands == []
 
 
 def test_the_embedded_database_is_looked_at_in_the_servers_volume(
@@ -179,7 +265,12 @@ def test_the_embedded_database_is_looked_at_in_the_servers_volume(
 
     with pytest.raises(OtherPostgres, match="mine_letta has the data of PostgreSQL 14"):
         inputs.data_directory(Project.of("single", project="mine"), config, {})
-    assert engine.commands[0][-2:] == ["sh", "/data/postgres"]
+    (command,) = engine.commands
+    assert command == [
+        *("docker", "run", "--rm", "--network=none", "--pull=never", "--user=0", "--entrypoint=sh"),
+        *("--volume=mine_letta:/data:ro", "letta:1", "-c", inputs.VERSIONS),
+        *("sh", "/data/postgres"),
+    ]
 
 
 @pytest.mark.parametrize(

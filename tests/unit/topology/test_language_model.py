@@ -69,6 +69,8 @@ def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
 
 def test_without_flags_the_choice_is_left_to_compose() -> None:
     assert language_model.choose(VLLM, kind="", endpoint="").variables == {}
+    dev = Project.of("dev")
+    assert language_model.choose(dev, kind="", endpoint="") is dev
 
 
 def test_another_program_is_refused() -> None:
@@ -78,7 +80,8 @@ def test_another_program_is_refused() -> None:
 
 @pytest.mark.parametrize("flags", [{"kind": "vllm"}, {"endpoint": "http://gpu"}], ids=str)
 def test_a_topology_without_a_model_refuses_both_flags(flags: Mapping[str, str]) -> None:
-    with pytest.raises(BadValue, match=r"^--llm.*: dev runs no language model; use --env vllm"):
+    flag = "--llm" if "kind" in flags else "--llm-endpoint"
+    with pytest.raises(BadValue, match=f"^{flag}: dev runs no language model; use --env vllm"):
         language_model.choose(Project.of("dev"), **{"kind": "", "endpoint": "", **flags})
 
 
@@ -137,7 +140,12 @@ def test_an_endpoint_that_is_silent_gets_a_warning(
     warning: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(process, "probe", lambda argv: answer if argv[-1] == "http://gpu" else None)
+    def probe(argv: list[str]) -> Completed:
+        python = ["/usr/bin/python3", "-IS", "-c", language_model.PROBE]
+        assert argv == ["docker", "exec", "c", *python, "http://gpu"]
+        return answer
+
+    monkeypatch.setattr(process, "probe", probe)
     project = VLLM.with_variables(variables)
 
     assert language_model.silence(project, "c") == warning

@@ -23,6 +23,7 @@ from letta_stack.errors import (
 )
 from letta_stack.image.sources import Sources
 from letta_stack.topology import (
+    capacity,
     deployed,
     dotenv,
     exports,
@@ -212,6 +213,23 @@ def test_what_cannot_run_here_is_refused_before_anything_is_made(
     assert "sources" not in steps.given
 
 
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(preflight, "client_authority"), (capacity, "check"), (language_model, "check")],
+)
+def test_whatever_a_check_refuses_ends_it(
+    module: object, name: str, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise BadValue(name)
+
+    monkeypatch.setattr(module, name, refuse)
+
+    with pytest.raises(BadValue):
+        lifecycle.up(PROD, SOURCES)
+    assert "sources" not in steps.given
+
+
 def test_a_given_secret_is_refused_before_anything_is_made(steps: Steps) -> None:
     server = {**MODEL["services"]["letta-server"], "x-given": {"LETTA_PG_URI": "yes"}}
     steps.model = {"services": {**MODEL["services"], "letta-server": server}}
@@ -266,6 +284,23 @@ def test_a_service_that_stays_unready_ends_the_wait(
 
     with pytest.raises(ServiceFailed, match=r"after 0 s: letta-db starting, letta-redis not"):
         lifecycle.wait_ready(SERVICES)
+
+
+def test_a_service_that_gets_ready_is_noticed_at_the_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = 0
+
+    def states(_: Compose) -> list[State]:
+        nonlocal looks
+        looks += 1
+        return [running("letta-db"), *([running("letta-redis")] if looks > 2 else [])]
+
+    monkeypatch.setattr(Compose, "states", states)
+
+    lifecycle.wait_ready(SERVICES)  # one look at what ends, two at what works
+
+    assert looks == 3
 
 
 @pytest.mark.parametrize(

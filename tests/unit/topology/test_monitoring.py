@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from letta_stack.base import process
 from letta_stack.topology import monitoring
 from letta_stack.topology.project import Project
+from letta_stack.topology.runners.compose import Compose
 from letta_stack.topology.runners.protocol import Published, State
 
 if TYPE_CHECKING:
@@ -77,6 +80,44 @@ def test_the_end_of_a_migration_is_told(
     name = monitoring.MIGRATED
     text = f"# TYPE {name} gauge\n{name} {expected}\n"
     assert files == ({f"{name}.prom": text} if expected else {})
+
+
+def test_a_backup_is_told_with_its_time(
+    project: Project, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1764201600.2)
+    monitoring.prepare(project)
+
+    monitoring.backed_up("mine")
+
+    (file,) = (state / "mine/metrics").iterdir()
+    assert file.read_text().splitlines()[1] == f"{monitoring.BACKUP} 1764201600"
+
+
+def test_a_directory_that_is_there_is_opened_to_readers(project: Project, state: Path) -> None:
+    (state / "mine/metrics").mkdir(parents=True, mode=0o700)
+
+    monitoring.prepare(project)
+
+    assert (state / "mine/metrics").stat().st_mode & 0o777 == 0o755
+
+
+def test_the_exporters_role_is_made_in_the_running_database(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+    states = [
+        State("letta-server", "s", "running", "healthy", 0),
+        State("letta-db", "mine-letta-db-1", "running", "healthy", 0),
+    ]
+    monkeypatch.setattr(Compose, "states", lambda _: states)
+    monkeypatch.setattr(process, "capture", commands.append)
+
+    monitoring.teach(project)
+
+    psql = ["psql", "-U", "postgres", "-d", "letta", "-q", "-v", "ON_ERROR_STOP=1"]
+    file = ["-f", "/docker-entrypoint-initdb.d/monitor.sql"]
+    assert commands == [["docker", "exec", "mine-letta-db-1", *psql, *file]]
 
 
 def test_the_operator_is_told_where_the_dashboards_are(project: Project) -> None:

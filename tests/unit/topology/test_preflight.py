@@ -67,6 +67,23 @@ def test_other_settings_get_none(value: str) -> None:
     assert preflight.loopback_settings({"OLLAMA_BASE_URL": value}) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "host"),
+    [
+        ("LETTA_PG_HOST", "db", "db"),
+        ("LETTA_PG_HOST", "[fd00::1]", "fd00::1"),
+        ("LETTA_PG_HOST", "", ""),
+        ("OLLAMA_BASE_URL", "http://Gpu:1", "gpu"),
+        ("OLLAMA_BASE_URL", "gpu", ""),
+        ("OLLAMA_BASE_URL", "http://", ""),
+        ("OLLAMA_BASE_URL", "http://[", ""),
+        ("OLLAMA_BASE_URL", "unix:///run/x", ""),
+    ],
+)
+def test_the_host_of_a_setting(name: str, value: str, host: str) -> None:
+    assert preflight.host_of(name, value) == host
+
+
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
     with socket.socket() as listening:

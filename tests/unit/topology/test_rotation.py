@@ -11,7 +11,7 @@ import pytest
 
 from letta_stack.base import process
 from letta_stack.certs import store as certificates
-from letta_stack.errors import NotRotated, NotRunning
+from letta_stack.errors import BadValue, NotRotated, NotRunning
 from letta_stack.secrets import kinds, scram, store
 from letta_stack.secrets.store import NEW, OLD, Store
 from letta_stack.topology import rotation
@@ -207,6 +207,13 @@ def test_the_encryption_key_stays(engine: Engine) -> None:
     assert engine.calls == 0
 
 
+def test_an_unknown_name_is_refused(engine: Engine) -> None:
+    with pytest.raises(BadValue, match="there is no secret 'x'"):
+        rotation.rotate(PROD, "x")
+
+    assert engine.calls == 0
+
+
 def test_a_stack_that_is_down_is_left_alone(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -391,3 +398,10 @@ def test_the_engines_time_may_have_any_number_of_digits(
     monkeypatch.setattr(process, "capture", lambda _: text)
 
     assert rotation.started("c") == pytest.approx(seconds, abs=1e-6)
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_the_engines_time_is_utc_wherever_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "capture", lambda _: "1970-01-01T00:01:00Z")
+
+    assert rotation.started("c") == 60.0

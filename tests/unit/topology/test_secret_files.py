@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from letta_stack.errors import SecretsLost
+from letta_stack.errors import BadValue, SecretsLost
 from letta_stack.secrets import kinds, store
 from letta_stack.secrets.store import NEW, OLD, Store
 from letta_stack.topology import secret_files
@@ -36,6 +36,23 @@ def test_the_first_start_makes_them_and_compose_finds_them(
 
     assert variables["LETTA_STACK_SECRETS"] == str(tmp_path / "mine")
     assert {*kinds.NAMES} < {path.name for path in (tmp_path / "mine").iterdir()}
+
+
+def test_a_topology_that_watches_itself_has_more_of_them(
+    volumes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched = Project.of("observability", project="mine")
+    others = set(secret_files.names(watched)) - {*kinds.NAMES}
+    assert others
+
+    secret_files.prepare(watched)
+
+    assert others < {path.name for path in (tmp_path / "mine").iterdir()}
+    for name in others:
+        secret_files.show(watched, name)
+        with pytest.raises(BadValue):
+            secret_files.show(PROD, name)
+    assert len(capsys.readouterr().out.splitlines()) == len(others)
 
 
 def test_lost_files_are_not_made_anew_for_a_database_that_has_data(volumes: list[str]) -> None:
@@ -68,6 +85,7 @@ def test_a_rotation_that_was_interrupted_is_told(
     assert secret_files.unfinished(mine) == [kinds.REDIS]
 
 
+@pytest.mark.usefixtures("elsewhere")
 def test_the_list_has_age_file_and_state_of_each(
     volumes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,7 +52,7 @@ def test_hot_needs_a_tree() -> None:
 
 
 def test_a_tree_of_another_version_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(VersionsDisagree, match=r"says Letta 0\.16\.1"):
+    with pytest.raises(VersionsDisagree, match=r"/pyproject\.toml says Letta 0\.16\.1,"):
         source_tree.mount(Project.of("hot"), sources(tree(tmp_path, "0.16.1")))
 
 

@@ -18,6 +18,8 @@ from tests.smoke.conftest import deployed
 from tests.smoke.test_agents import WORDS, returned, said
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from letta_client import Letta
     from letta_client.types import AgentState
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.only("vllm")
 
+ELSEWHERE_LENGTH = 16000
 HANDLE = f"vllm/{inference.MODEL}"
 ADD = '''
 def add(first: int, second: int) -> int:
@@ -42,6 +45,15 @@ def add(first: int, second: int) -> int:
 def talker(client: Letta) -> AgentState:
     """Return an agent without tools: the simulator answers with the last message instead of calling one."""
     return client.agents.create(model=HANDLE, include_base_tools=False)
+
+
+@pytest.fixture
+def elsewhere(topology: str) -> Iterator[Deployment]:
+    """Bring the topology up with a server of the API that is no vLLM, in the place of its own."""
+    url = f"http://{harness.STUB_HOST}:{harness.STUB_PORT}"
+    settings = {**harness.PROVIDER, "LETTA_STACK_LLM_CONTEXT": str(ELSEWHERE_LENGTH)}
+    with deployed(topology, "endpoint", settings, "--llm-endpoint", url) as one:
+        yield one
 
 
 def test_without_a_gpu_nothing_is_started(topology: str) -> None:
@@ -114,23 +126,16 @@ def test_the_model_is_on_the_volume(deployment: Deployment) -> None:
 
 
 @pytest.mark.last
-def test_any_server_of_the_api_can_take_its_place(topology: str) -> None:
-    url = f"http://{harness.STUB_HOST}:{harness.STUB_PORT}"
-    settings = {**harness.PROVIDER, "LETTA_STACK_LLM_CONTEXT": "16000"}
-
-    with (
-        deployed(topology, "endpoint", settings, "--llm-endpoint", url) as stack,
-        stack.client() as client,
-    ):
+def test_any_server_of_the_api_can_take_its_place(elsewhere: Deployment) -> None:
+    with elsewhere.client() as client:
         # The scripted model is called what OpenAI's is, and its list says no length.
         (model,) = [one for one in client.models.list() if one.handle == "vllm/gpt-4o-mini"]
         agent = client.agents.create(model=model.handle)
         response = client.agents.messages.create(agent.id, input="Good morning.")
-        requests = stack.provider_requests()
 
-        assert model.context_window == 16000
-        assert said(response) == ["STUB:Good morning."]
-        # Without the key only `inv up` asks, whether anything is there.
-        keys = {one["authorization"] for one in requests if str(one["path"]).startswith("/v1")}
-        assert keys == {f"Bearer {harness.PROVIDER_KEY}"}
-        assert [one.service for one in stack.stack.runner.states()] == ["letta-server"]
+    assert model.context_window == ELSEWHERE_LENGTH
+    assert said(response) == ["STUB:Good morning."]
+    # Without the key only `inv up` asks, whether anything is there.
+    requests = [one for one in elsewhere.provider_requests() if str(one["path"]).startswith("/v1")]
+    assert {one["authorization"] for one in requests} == {f"Bearer {harness.PROVIDER_KEY}"}
+    assert [one.service for one in elsewhere.stack.runner.states()] == ["letta-server"]

@@ -71,6 +71,26 @@ def test_what_watches_the_data_services_speaks_tls_with_them(
     assert services["letta-redis-exporter"]["environment"]["REDIS_ADDR"].startswith("rediss://")
 
 
+@pytest.mark.parametrize(("given", "source"), [("", "/dev/null"), ("clients.pem", "clients.pem")])
+def test_the_authority_of_clients_is_a_file_of_the_checkout_or_any_other(
+    render: Render,
+    checkout: Path,
+    certified: Callable[[str], Path],
+    given: str,
+    source: str,
+) -> None:
+    directory = certified("prod").parent
+    now = dt.datetime.now(tz=dt.UTC)
+    make.make(directory, [], days=90, force=False, now=now, say=print)
+
+    gateway = render("prod", LETTA_STACK_CLIENT_CA=given)["services"]["letta-nginx"]
+
+    (mount,) = [one for one in gateway["volumes"] if one["target"].endswith("/client-ca.pem")]
+    assert mount["source"] == str(checkout / source)
+    assert mount["read_only"]
+    assert gateway["environment"]["LETTA_STACK_CLIENT_CA"] == given
+
+
 def test_a_debugger_is_never_published_to_others(render: Render) -> None:
     server = render("hot", LETTA_STACK_DEBUG_PORT="5678", LETTA_STACK_BIND="0.0.0.0")["services"][
         "letta-server"

@@ -92,7 +92,13 @@ def check_usable(
 
 def check_authority(setting: str, path: Path, now: dt.datetime) -> None:
     """Raise ``BadCertificate`` unless each certificate in the file that ``setting`` names may sign others now."""
-    for one in store.read_chain(path):
+    try:
+        authorities = store.read_chain(path)
+    except BadCertificate as error:
+        raise BadCertificate(
+            f"{setting} names {path}, which is no readable PEM file with a certificate; give the authority's"
+        ) from error
+    for one in authorities:
         try:
             found = one.extensions.get_extension_for_class(x509.BasicConstraints)
             signs = found.value.ca

@@ -295,7 +295,7 @@ def test_only_an_authority_that_is_valid_can_say_who_a_client_is(tmp_path: Path)
         check.check_authority("X", tmp_path / store.GATEWAY, NOW)
     with pytest.raises(BadCertificate, match=r"X: the authority in .* ended 2036-10-29"):
         check.check_authority("X", authority, NOW + dt.timedelta(days=3651))
-    with pytest.raises(BadCertificate, match="holds no PEM certificate"):
+    with pytest.raises(BadCertificate, match=r"X names .*nothing, which is no readable PEM file"):
         check.check_authority("X", tmp_path / "nothing", NOW)
 
 

@@ -28,6 +28,7 @@ DEBUG_PORT_VARIABLE = "LETTA_STACK_DEBUG_PORT"  # set by the flag alone
 
 TLS_OVERLAY = "compose/overlays/tls.yaml"
 INTERNAL_TLS_OVERLAY = "compose/overlays/internal-tls.yaml"
+EXPORTERS_TLS_OVERLAY = "compose/overlays/internal-tls-observability.yaml"
 DEBUG_OVERLAY = "compose/overlays/debug.yaml"
 
 
@@ -113,6 +114,8 @@ class Project:
         if self.topology.tls and tls.has_internal(self.name):
             variables = {**tls.internal_variables(self.name), **variables}
             overlays.append(INTERNAL_TLS_OVERLAY)
+            if self.topology.monitoring:
+                overlays.append(EXPORTERS_TLS_OVERLAY)
         if DEBUG_PORT_VARIABLE in variables:
             overlays.append(DEBUG_OVERLAY)
         return Compose(self.name, self.topology.entry, variables, tuple(overlays))

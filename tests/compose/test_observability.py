@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from letta_stack.certs import make, store
@@ -11,8 +12,6 @@ from letta_stack.policy import lint
 from letta_stack.topology.catalogue import TOPOLOGIES
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
 Render = Callable[..., dict[str, Any]]
@@ -75,6 +74,10 @@ def test_the_exporters_speak_tls_where_the_databases_do(
 
     services = render("observability")["services"]
 
+    bound = [one for one in services["letta-db"]["volumes"] if one["type"] == "bind"]
+    there = {one["target"]: Path(one["source"]).exists() for one in bound}
+    assert there["/etc/letta-stack/start-with-tls"]
+    assert there["/etc/letta-stack/pg_hba.conf"]
     database = services["letta-postgres-exporter"]["environment"]["DATA_SOURCE_URI"]
     assert "sslmode=verify-full" in database
     assert services["letta-redis-exporter"]["environment"]["REDIS_ADDR"].startswith("rediss://")

@@ -63,8 +63,14 @@ def has_internal(project: str) -> bool:
 
 
 def internal_variables(project: str) -> dict[str, str]:
-    """Return the variable by which compose finds the certificates of the data services."""
-    return {"LETTA_STACK_INTERNAL_TLS": str(directory(project) / INTERNAL)}
+    """Return the variables by which compose finds the certificates of the data services, and what goes with them.
+
+    A path in an overlay is relative to the entry point, which is not in the same directory for every topology.
+    """
+    return {
+        "LETTA_STACK_INTERNAL_TLS": str(directory(project) / INTERNAL),
+        "LETTA_STACK_CHECKOUT": str(ROOT),
+    }
 
 
 def context(project: str) -> ssl.SSLContext:

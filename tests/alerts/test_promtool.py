@@ -49,7 +49,7 @@ def run(image: str, program: str, *arguments: str, mounted: Path = CONFIGURATION
 def test_prometheus_takes_its_configuration_and_every_rule(images: dict[str, str]) -> None:
     answer = run(images["PROMETHEUS_IMAGE"], "promtool", "check", "config", "/given/prometheus.yml")
 
-    assert answer.count("SUCCESS") == 1 + len(list(CONFIGURATION.glob("rules/*.yaml")))
+    assert answer.count("rules found") == len(list(CONFIGURATION.glob("rules/*.yaml")))
 
 
 def test_a_rule_that_cannot_be_read_is_refused(images: dict[str, str], tmp_path: Path) -> None:

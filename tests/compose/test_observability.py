@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from letta_stack.certs import make, store
 from letta_stack.policy import lint
 from letta_stack.topology.catalogue import TOPOLOGIES
+
+if TYPE_CHECKING:
+    import pytest
 
 Render = Callable[..., dict[str, Any]]
 SENDS_OUT = {"letta-alertmanager", "letta-collector", "letta-nginx", "letta-server"}
@@ -57,3 +63,24 @@ def test_no_password_is_in_an_environment(render: Render) -> None:
                 assert str(value).startswith("/run/secrets/"), f"{name} {key}"
             elif key.endswith("PASSWORD"):
                 assert not value, f"{name} {key}"
+
+
+def test_the_exporters_speak_tls_where_the_databases_do(
+    render: Render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "DIRECTORY", tmp_path)
+    directory = store.directory("letta-stack-observability")
+    make.internal(directory, days=90, force=False, now=dt.datetime.now(tz=dt.UTC), say=print)
+
+    services = render("observability")["services"]
+
+    bound = [one for one in services["letta-db"]["volumes"] if one["type"] == "bind"]
+    there = {one["target"]: Path(one["source"]).exists() for one in bound}
+    assert there["/etc/letta-stack/start-with-tls"]
+    assert there["/etc/letta-stack/pg_hba.conf"]
+    database = services["letta-postgres-exporter"]["environment"]["DATA_SOURCE_URI"]
+    assert "sslmode=verify-full" in database
+    assert services["letta-redis-exporter"]["environment"]["REDIS_ADDR"].startswith("rediss://")
+    for name in ("letta-postgres-exporter", "letta-redis-exporter"):
+        targets = {one["target"] for one in services[name]["volumes"]}
+        assert "/etc/letta-stack/internal-ca.pem" in targets, name

@@ -93,7 +93,7 @@ def test_spawn_leaves_a_daemon_that_writes_to_its_log(tmp_path: Path) -> None:
     log = tmp_path / "daemon.log"
     process.spawn(python("import os; print(os.getsid(0) == os.getpid())"), log=log)
     deadline = time.monotonic() + 10
-    while not log.read_text() and time.monotonic() < deadline:
+    while not log.read_text().endswith("\n") and time.monotonic() < deadline:
         time.sleep(0.02)
 
     assert log.read_text() == "True\n"

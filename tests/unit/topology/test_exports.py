@@ -34,7 +34,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
             "0.0.0.0",
             "5433",
             "POSTGRES_USER=me",
-            "POSTGRES_PASSWORD=p@=1",
+            "POSTGRES_PASSWORD=p/@=1",
             "POSTGRES_DB=letta",
         ),
         "mine-redis": container(6379, "192.0.2.7", "6380"),
@@ -59,7 +59,7 @@ def test_the_variables_of_letta_name_the_published_ports_and_quote_the_password(
     engine: dict[str, dict[str, Any]],
 ) -> None:
     assert exports.variables(SERVICES) == {
-        "LETTA_PG_URI": "postgresql://me:p%40%3D1@127.0.0.1:5433/letta",
+        "LETTA_PG_URI": "postgresql://me:p%2F%40%3D1@127.0.0.1:5433/letta",
         "LETTA_REDIS_HOST": "192.0.2.7",
         "LETTA_REDIS_PORT": "6380",
     }
@@ -69,7 +69,7 @@ def test_the_lines_are_for_a_shell(engine: dict[str, dict[str, Any]]) -> None:
     engine["mine-redis"] = container(6379, "", "6 380")
 
     assert exports.lines(SERVICES).splitlines() == [
-        "export LETTA_PG_URI=postgresql://me:p%40%3D1@127.0.0.1:5433/letta",
+        "export LETTA_PG_URI=postgresql://me:p%2F%40%3D1@127.0.0.1:5433/letta",
         "export LETTA_REDIS_HOST=127.0.0.1",
         "export LETTA_REDIS_PORT='6 380'",
     ]

@@ -30,6 +30,7 @@ from letta_stack.topology import (
     inputs,
     language_model,
     lifecycle,
+    monitoring,
     preflight,
     report,
     secret_files,
@@ -213,9 +214,58 @@ def test_what_cannot_run_here_is_refused_before_anything_is_made(
     assert "sources" not in steps.given
 
 
+def observability(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """Bring the topology's own services to the model; return what is told and taught."""
+    ports = [{"target": 3000, "published": "3001", "host_ip": "127.0.0.1"}]
+    steps.model = {"services": {**MODEL["services"], "letta-dashboard": {"ports": ports}}}
+    steps.states = [running("letta-server"), running("letta-db")]
+    told: list[tuple[object, ...]] = []
+    monkeypatch.setattr(monitoring, "prepare", lambda _: {"DIRECTORY": "/metrics"})
+    monkeypatch.setattr(monitoring, "migrated", lambda *given: told.append(("migrated", *given)))
+    monkeypatch.setattr(monitoring, "teach", lambda project: told.append(("teach", project.name)))
+    return told
+
+
+WATCHED = Project.of("observability", project="mine")
+
+
+def test_a_topology_that_watches_itself_is_told_of_the_migration_and_shows_its_dashboards(
+    steps: Steps, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = observability(steps, monkeypatch)
+
+    lifecycle.up(WATCHED, SOURCES)
+
+    assert told == [("migrated", "mine", steps.states), ("teach", "mine")]
+    (started,) = steps.given["start"]
+    assert started.variables["DIRECTORY"] == "/metrics"
+    assert "the dashboards are at http://localhost:3001" in capsys.readouterr().out
+
+
+def test_a_migration_that_failed_is_told_too(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = observability(steps, monkeypatch)
+
+    def fail(_: Project) -> None:
+        raise ServiceFailed("the migration")
+
+    monkeypatch.setattr(lifecycle, "start", fail)
+
+    with pytest.raises(ServiceFailed):
+        lifecycle.up(WATCHED, SOURCES)
+    assert told == [("migrated", "mine", steps.states)]
+
+
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(preflight, "client_authority"), (capacity, "check"), (language_model, "check")],
+    [
+        (preflight, "client_authority"),
+        (preflight, "telemetry_authority"),
+        (capacity, "check"),
+        (inputs, "settings"),
+        (inputs, "bind_mounts"),
+        (inputs, "data_directory"),
+        (language_model, "check"),
+    ],
 )
 def test_whatever_a_check_refuses_ends_it(
     module: object, name: str, steps: Steps, monkeypatch: pytest.MonkeyPatch
@@ -227,7 +277,9 @@ def test_whatever_a_check_refuses_ends_it(
 
     with pytest.raises(BadValue):
         lifecycle.up(PROD, SOURCES)
-    assert "sources" not in steps.given
+    assert "start" not in steps.given
+    # The data are looked at by the image of the database, which must be there.
+    assert ("sources" in steps.given) is (name == "data_directory")
 
 
 def test_a_given_secret_is_refused_before_anything_is_made(steps: Steps) -> None:

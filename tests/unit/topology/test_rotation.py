@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -304,6 +305,18 @@ def test_a_data_service_that_does_not_run_ends_the_rotation(
 
     with pytest.raises(NotRotated, match="letta-redis does not run; start it with `inv up --env"):
         rotation.rotate(PROD, kinds.REDIS)
+
+
+def test_a_server_that_needs_some_time_gets_it(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter(["starting", "healthy"])
+    server = State("letta-server", REPLICAS[0], "running", "", 0)
+    monkeypatch.setattr(Compose, "states", lambda _: [replace(server, health=next(looks))])
+
+    rotation._wait_until_ready(PROD, server)  # noqa: SLF001 - one step
+
+    assert next(looks, None) is None
 
 
 def test_a_server_that_does_not_come_back_keeps_the_old_value_valid(

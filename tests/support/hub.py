@@ -1,0 +1,54 @@
+"""A registry, and an engine with some images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+
+from letta_stack.base import process
+from letta_stack.base.process import Completed
+from letta_stack.image import hub
+from letta_stack.pins.file import Pins
+
+if TYPE_CHECKING:
+    import pytest
+    from collections.abc import Sequence
+
+PINS = Pins.load()
+PINNED = {pin: PINS[pin] for pin in ("DEBIAN_IMAGE", "POSTGRES_IMAGE", "REDIS_IMAGE")}
+BOTH = ("linux/amd64", "linux/arm64")
+DNS = (
+    "ERROR: failed to solve: x: failed to resolve source metadata for docker.io/library/x: failed to do request: "
+    'Head "https://registry.example/v2/": dial tcp: lookup registry.example: no such host\n'
+)
+
+
+class Registry:
+    """Answers for docker: which references the registry gives, which the engine has."""
+
+    def __init__(self, *gives: str, local: Sequence[str] = (), silent: bool = False) -> None:
+        self.gives = gives
+        self.local = local
+        self.silent = silent
+        self.asked: list[str] = []
+
+    def probe(
+        self, argv: Sequence[str], *, stdin: str = "", timeout: float | None = None
+    ) -> Completed:
+        if argv[:-1] == ["docker", "image", "inspect", "--format={{.Id}}"]:
+            return Completed(0 if argv[-1] in self.local else 1, "", "")
+        assert timeout == hub.REGISTRY_SECONDS
+        question = ["docker", "buildx", "build", "--quiet", "--provenance=false"]
+        assert argv[:6] == [*question, "--output=type=cacheonly"]
+        assert argv[6].startswith("--platform=linux/")
+        assert argv[7:] == ["-"]
+        reference = stdin.removeprefix("FROM ").strip()
+        self.asked.append(reference)
+        if self.silent:
+            return Completed(124, "", "no answer within 20 s")
+        return Completed(0, "", "") if reference in self.gives else Completed(1, "", DNS)
+
+
+def use(monkeypatch: pytest.MonkeyPatch, registry: Registry) -> Registry:
+    monkeypatch.setattr(process, "probe", registry.probe)
+    return registry

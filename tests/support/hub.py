@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-
 from letta_stack.base import process
 from letta_stack.base.process import Completed
 from letta_stack.image import hub
 from letta_stack.pins.file import Pins
 
 if TYPE_CHECKING:
-    import pytest
     from collections.abc import Sequence
+
+    import pytest
 
 PINS = Pins.load()
 PINNED = {pin: PINS[pin] for pin in ("DEBIAN_IMAGE", "POSTGRES_IMAGE", "REDIS_IMAGE")}

@@ -7,7 +7,6 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-
 from letta_stack.base import process
 from letta_stack.secrets import kinds, scram, store
 from letta_stack.secrets.store import NEW, OLD, Store
@@ -17,9 +16,10 @@ from letta_stack.topology.runners.compose import Compose
 from letta_stack.topology.runners.protocol import State
 
 if TYPE_CHECKING:
-    import pytest
     from collections.abc import Sequence
     from pathlib import Path
+
+    import pytest
 
 REPLICAS = ("mine-letta-server-1", "mine-letta-server-2")
 PSQL = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-
 from letta_stack.base import http_wait
 from letta_stack.certs import store
 from letta_stack.engine import disk, inspect
@@ -24,8 +23,9 @@ from letta_stack.topology.runners.compose import Compose
 from letta_stack.topology.runners.protocol import State
 
 if TYPE_CHECKING:
-    import pytest
     from collections.abc import Callable
+
+    import pytest
 
 ENGINE = Engine(
     version="26.1.5",

@@ -80,3 +80,25 @@ def test_the_secrets_of_the_image_are_in_its_volume() -> None:
     assert contract.SECRETS.startswith(f"{contract.VOLUME}/")
     assert contract.PASSWORD_FILE.startswith(f"{contract.SECRETS}/")
     assert "false" in contract.OFF
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({}, ""),
+        ({"LETTA_PG_URI": ""}, ""),
+        ({"LETTA_PG_URI": "mysql://u:p@h/d"}, "must begin with postgresql://"),
+        ({"LETTA_PG_URI_FILE": "/run/secrets/uri"}, ""),
+        ({"LETTA_PG_URI_FILE": "/f", "LETTA_PG_URI": "postgresql://u:p@h/d"}, "both LETTA_PG_URI"),
+        ({"LETTA_REDIS_HOST": "redis", "LETTA_REDIS_PORT_FILE": "/run/secrets/port"}, ""),
+        ({"LETTA_REDIS_HOST": "redis", "LETTA_REDIS_PORT": "x"}, "must be a whole number"),
+        ({"LETTA_SERVER_PASSWORD_FILE": "/run/secrets/password"}, ""),
+    ],
+)
+def test_the_host_knows_what_the_container_would_refuse(
+    given: dict[str, str], problem: str
+) -> None:
+    found = contract.problem_of_settings(given)
+
+    assert problem in found
+    assert bool(found) == bool(problem)

@@ -86,6 +86,7 @@ def test_it_is_built_from_what_the_user_chose_for_this_machine(
 
 def test_two_runs_may_install_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     there = debugger.directory("linux/amd64")
+    there.parent.mkdir(parents=True)  # by the other run
 
     def lose_the_race(command: list[str]) -> None:
         build(command)

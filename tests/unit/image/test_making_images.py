@@ -38,6 +38,7 @@ def test_making_builds_the_base_before_what_stands_on_it(
 
     unpacking, loading, base, nginx = commands
     assert unpacking[:-1] == [*bootstrap.COMMAND]
+    assert unpacking[-1].endswith(".tar")  # mmdebstrap goes by the name
     assert loading == ["docker", "import", unpacking[-1], bootstrap.reference(third_party.native())]
     for name, command in {"debian": base, "nginx": nginx}.items():
         assert command[:4] == ["docker", "buildx", "build", "--provenance=false"]
@@ -91,6 +92,8 @@ def test_the_debian_base_is_small_and_keeps_the_licences() -> None:
     assert command[0] == "mmdebstrap"
     assert PINS["DEBIAN_IMAGE"] == f"debian:{command[-1]}-slim"
     assert {"--quiet", "--variant=minbase", "--include=usr-is-merged"} < {*command}
+    # Debian's own, which makes /bin a link to /usr/bin.
+    assert "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr" in command
     excluded = {one.partition("=path-exclude=")[2] for one in command if "=path-exclude=" in one}
     assert excluded == {f"/usr/share/{name}/*" for name in ("doc", "info", "locale", "man")}
     assert "--dpkgopt=path-include=/usr/share/doc/*/copyright" in command

@@ -131,6 +131,22 @@ def test_neither_a_topology_without_a_server_nor_an_image_of_ones_own_needs_a_bu
     assert built == []
 
 
+def test_a_ca_and_what_only_a_registry_has_are_handed_on(
+    ensured: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.touch()
+    pulled: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        third_party, "pull", lambda reference, *, source: pulled.append((reference, source))
+    )
+
+    sources(images="hub", ca=str(ca)).prepare([], ENGINE, pulled=["vllm:1", "vllm:2"])
+
+    assert pulled == [("vllm:1", "hub"), ("vllm:2", "hub")]
+    assert ensured == [{"pins": [], "source": "hub", "ca": ca}]
+
+
 def test_the_server_is_nothing_to_prepare_unless_it_is_named(
     built: list[dict[str, Any]], ensured: list[dict[str, Any]]
 ) -> None:

@@ -73,6 +73,7 @@ def test_ollama_serves_what_the_settings_say(render: Render) -> None:
     assert service["environment"]["OLLAMA_CONTEXT_LENGTH"] == "8192"
     assert reserved(service) == [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]
     assert providers(model) == {"OLLAMA_BASE_URL": "http://letta-llm:11434"}
+    assert model["services"][SERVER]["environment"]["GLOBAL_MAX_CONTEXT_WINDOW_LIMIT"] == "8192"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import gzip
 import hmac
 import os
 import re
+import signal
 import struct
 import sys
 import tempfile
@@ -187,4 +188,6 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    # The first process of a container has no default for it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     ThreadingHTTPServer(("", PORT), Handler).serve_forever()

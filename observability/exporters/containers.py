@@ -8,7 +8,9 @@ the beginning of its id, and by its address under the name that compose gave it.
 from __future__ import annotations
 
 import re
+import signal
 import socket
+import sys
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -154,4 +156,6 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    # The first process of a container has no default for it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     ThreadingHTTPServer(("", PORT), Handler).serve_forever()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import socket
 import statistics
 import sys
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from bench.start import memory_mib
 from letta_stack.base import process
-from letta_stack.base.paths import ROOT
+from letta_stack.base.paths import ROOT, SECRETS
 from letta_stack.topology.catalogue import TOPOLOGIES
 from letta_stack.topology.project import Project, port_flags
 
@@ -81,6 +82,7 @@ def measure(name: str, options: Sequence[str]) -> list[Cost]:
         ]
     finally:
         process.run([*invoke, "down", *flags, "--volumes", "--yes"], cwd=ROOT)
+        shutil.rmtree(SECRETS / project.name, ignore_errors=True)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -96,3 +96,43 @@ def test_nobody_migrates(wait: Callable[..., None]) -> None:
 def test_a_newer_database_is_refused_at_once(wait: Callable[..., None]) -> None:
     with pytest.raises(MigrationFailed, match="revision cc03, which this image does not know"):
         wait(("cc03", True))
+
+
+@pytest.mark.parametrize(
+    ("early", "reasons", "steps"),
+    [
+        # One that comes up just now is new: what fills it is imported meanwhile.
+        (True, ["refused", None], ["look", "import", "look"]),
+        # One that is there has its schema, most of the time.
+        (True, [None, None], ["look", "look"]),
+        (False, [None], ["look"]),
+    ],
+)
+def test_what_migrates_is_imported_while_a_new_database_comes_up(
+    early: bool, reasons: list[str | None], steps: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def look(*_: object) -> str | None:
+        done.append("look")
+        return reasons.pop(0)
+
+    monkeypatch.setenv("LETTA_STACK_WAIT_TIMEOUT", "0.3")
+    monkeypatch.setenv("LETTA_PG_URI", "postgresql://letta:secret@db:5432/letta")
+    for name in ("pg8000", "pg8000.dbapi"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setattr(migrate, "_reason_not_ready", look)
+    monkeypatch.setattr(migrate, "_import_what_migrates", lambda _: done.append("import"))
+    monkeypatch.setattr(migrate, "_revisions_of_this_image", lambda: ({"bb02"}, "bb02"))
+    monkeypatch.setattr(database, "connect", lambda *_: SimpleNamespace(cursor=Cursor, close=int))
+
+    migrate.main(import_early=early)
+
+    assert done == steps
+
+
+class Cursor(Scripted):
+    """Of a database at the newest revision."""
+
+    def __init__(self) -> None:
+        super().__init__([("bb02", False)])

@@ -32,10 +32,16 @@ _REFUSALS = {"28000", "28P01", "3D000", "42501"}
 """SQLSTATEs that waiting does not cure: no such user, wrong password, no such database, no right."""
 
 
-def main() -> None:
-    """Wait for the database, then migrate it if it is not at the newest revision. Raises StartError."""
+def main(*, import_early: bool = False) -> None:
+    """Wait for the database, then migrate it if it is not at the newest revision. Raises StartError.
+
+    With ``import_early`` a database that does not answer yet is taken for a new one: what its migration needs is imported
+    while it comes up.
+    """
     target = database.from_server_environment(os.environ)
     driver = importlib.import_module("pg8000.dbapi")
+    if import_early and _reason_not_ready(driver, target) is not None:
+        _import_what_migrates(target)
     _wait_for(driver, target)
     known, head = _revisions_of_this_image()
     connection = database.connect(driver, target)
@@ -117,30 +123,37 @@ def revisions(sources: Iterable[str]) -> tuple[set[str], str]:
     return known, heads.pop()
 
 
-def _wait_for(driver: Any, target: Database) -> None:
-    def attempt() -> str | None:
-        try:
-            database.connect(driver, target, timeout=_PROBE_TIMEOUT).close()
-        except driver.DatabaseError as error:
-            details = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
-            if details.get("C") in _REFUSALS:
-                raise DatabaseRefused(
-                    f"PostgreSQL at {target.address} refuses user {target.user} on database {target.name}: "
-                    f"{details.get('M')}; check LETTA_PG_URI or the LETTA_PG_* parts"
-                ) from error
-            return str(details.get("M") or error)
-        except ssl.SSLCertVerificationError as error:
+def _reason_not_ready(driver: Any, target: Database) -> str | None:
+    """Return why the database does not answer yet, None if it does. Raises DatabaseRefused."""
+    try:
+        database.connect(driver, target, timeout=_PROBE_TIMEOUT).close()
+    except driver.DatabaseError as error:
+        details = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+        if details.get("C") in _REFUSALS:
             raise DatabaseRefused(
-                f"the certificate of PostgreSQL at {target.address} is not valid: {error.verify_message}; "
-                f"check {database.AUTHORITY}, or sslmode and sslrootcert in LETTA_PG_URI"
+                f"PostgreSQL at {target.address} refuses user {target.user} on database {target.name}: "
+                f"{details.get('M')}; check LETTA_PG_URI or the LETTA_PG_* parts"
             ) from error
-        except (driver.InterfaceError, OSError) as error:
-            return str(error.__cause__ or error)
-        return None
+        return str(details.get("M") or error)
+    except ssl.SSLCertVerificationError as error:
+        raise DatabaseRefused(
+            f"the certificate of PostgreSQL at {target.address} is not valid: {error.verify_message}; "
+            f"check {database.AUTHORITY}, or sslmode and sslrootcert in LETTA_PG_URI"
+        ) from error
+    except (driver.InterfaceError, OSError) as error:
+        return str(error.__cause__ or error)
+    return None
 
+
+def _wait_for(driver: Any, target: Database) -> None:
     timeout = float(os.environ["LETTA_STACK_WAIT_TIMEOUT"])
     try:
-        wait_until(attempt, what=f"PostgreSQL at {target.address}", timeout=timeout, interval=0.2)
+        wait_until(
+            lambda: _reason_not_ready(driver, target),
+            what=f"PostgreSQL at {target.address}",
+            timeout=timeout,
+            interval=0.2,
+        )
     except TimeoutError as error:
         raise DatabaseUnreachable(
             f"{error}; check its address, or raise LETTA_STACK_WAIT_TIMEOUT"
@@ -204,19 +217,25 @@ def _ensure_vector(cursor: Any, driver: Any, target: Database) -> None:
         ) from error
 
 
+def _import_what_migrates(target: Database) -> None:
+    """Import what Alembic's env.py does, which takes most of a migration's time."""
+    # env.py takes the URI from the server's settings, which read it now, prints it and loses its TLS parameters (upstream
+    # issue 3219); so it gets one without secrets, and the connection is made by _upgrade.
+    os.environ["LETTA_PG_URI"] = target.migration_uri()
+    importlib.import_module("letta.orm")
+
+
 def _upgrade(target: Database, current: str | None, head: str) -> None:
     """Run the migrations with Alembic's own env.py. Raises MigrationFailed."""
     started = time.monotonic()
     log(f"migrating the database from {current or 'nothing'} to {head}")
+    _import_what_migrates(target)
     sqlalchemy = importlib.import_module("sqlalchemy")
     engine = importlib.import_module("sqlalchemy.engine")
 
     def do_connect(dialect: Any, _record: Any, _args: Any, _parameters: Any) -> Any:
         return database.connect(dialect.dbapi, target)
 
-    # env.py takes the URI from the server's settings, prints it and loses its TLS parameters (upstream issue 3219); so
-    # it gets one without secrets, and the connection is made here.
-    os.environ["LETTA_PG_URI"] = target.migration_uri()
     sqlalchemy.event.listen(engine.Engine, "do_connect", do_connect)
     config = importlib.import_module("alembic.config").Config()
     config.set_main_option("script_location", str(paths.ALEMBIC))

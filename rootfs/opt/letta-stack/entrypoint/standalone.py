@@ -53,7 +53,7 @@ def main(step: str) -> None:
     if step == "serve":
         serve.main(migrate.require_newest)
     else:
-        migrate.main()
+        migrate.main(import_early=True)
 
 
 def required(settings: Mapping[str, str], plan: Plan, *, serving: bool) -> Database:

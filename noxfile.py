@@ -1,6 +1,6 @@
 """Checks in clean environments. Plain `nox` runs them all; `nox -t fast` is for between edits: no containers.
 
-Tags: fast (lint, types, unit), docker (arm64, smoke, release, build, gateway, alerts,
+Tags: fast (lint, types, unit, cli, coverage), docker (arm64, smoke, release, build, gateway, alerts,
 compose), update (fix, lock; only on request).
 
 Sessions run side by side, and each shows its output when it ends. What is chosen with `-s` runs one at a time and shows
@@ -100,6 +100,17 @@ def engine(session: nox.Session) -> None:
     run_docker(session, "inv", "engine")
 
 
+def coverage_file(session_name: str) -> Path:
+    """Return where a session leaves what it has covered."""
+    return REPORTS / f"coverage.{session_name}"
+
+
+def measure(session: nox.Session, directory: str) -> None:
+    """Run the tests of a directory, or those of the arguments, and note what they cover."""
+    data = f"--data-file={coverage_file(session.name)}"
+    session.run("coverage", "run", data, "-m", "pytest", *selected(session, directory))
+
+
 @nox.session(requires=["engine"])
 def images(session: nox.Session) -> None:
     """Make all images, once for the sessions that start containers."""
@@ -135,11 +146,25 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(tags=["fast"])
 def unit(session: nox.Session) -> None:
-    """Test the logic and the tasks, without containers; measure the coverage. Arguments go to pytest."""
+    """Test the logic, without containers. Arguments go to pytest."""
     install(session, "test")
     session.run("inv", "pins", "--check")
-    session.run("coverage", "run", "-m", "pytest", *selected(session, "tests/unit", "tests/cli"))
+    measure(session, "tests/unit")
+
+
+@nox.session(tags=["fast"])
+def cli(session: nox.Session) -> None:
+    """Test the tasks, without containers. Arguments go to pytest."""
+    install(session, "test")
+    measure(session, "tests/cli")
+
+
+@nox.session(tags=["fast"], requires=["unit", "cli"])
+def coverage(session: nox.Session) -> None:
+    """Hold what `unit` and `cli` have covered together against the gate."""
+    install(session, "test")
     if not session.posargs:  # a part of the tests covers a part
+        session.run("coverage", "combine", *(str(coverage_file(name)) for name in ("unit", "cli")))
         session.run("coverage", "report")
 
 

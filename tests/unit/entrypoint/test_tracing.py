@@ -182,3 +182,42 @@ def test_of_an_exception_in_a_record_the_type_stays() -> None:
 
 def test_a_statement_without_source_is_empty() -> None:
     assert logs.statement("<string>", 1) == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "steps"),
+    [
+        ("/v1/health/", ["answer"]),
+        ("/v1/agents/", ["extract", "attach", "span", "answer", "detach"]),
+    ],
+)
+def test_the_callers_trace_is_joined_where_there_is_a_span(
+    path: str, steps: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    context = SimpleNamespace(
+        attach=lambda _: done.append("attach"), detach=lambda _: done.append("detach")
+    )
+    propagate = SimpleNamespace(extract=lambda _: done.append("extract"))
+    monkeypatch.setitem(sys.modules, "opentelemetry.context", context)
+    monkeypatch.setitem(sys.modules, "opentelemetry.propagate", propagate)
+
+    async def original(request: Any, call_next: Any) -> Any:
+        done.append("span")
+        return await call_next(request)
+
+    async def answer(_: Any) -> str:
+        done.append("answer")
+        return "ok"
+
+    module = tracing_module()
+    module.spans.append(Span())
+    module._trace_request_middleware = original  # noqa: SLF001
+    module._excluded_v1_endpoints_regex = ["^GET /v1/health/$"]  # noqa: SLF001
+    tracing.join_the_callers_trace(module)
+    request = SimpleNamespace(method="GET", scope={"path": path, "route": "/"}, headers={})
+
+    answered = asyncio.run(module._trace_request_middleware(request, answer))  # noqa: SLF001
+
+    assert answered == "ok"
+    assert done == steps

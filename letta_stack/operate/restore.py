@@ -185,7 +185,7 @@ def stopped_servers(project: Project, target: Postgres) -> Iterator[None]:
 
 def one_shots(project: Project) -> list[str]:
     """Return the containers that do their work once before the servers start."""
-    names = {one.name for one in project.topology.services if one.one_shot}
+    names = project.topology.one_shots
     return [state.container for state in project.runner.states() if state.service in names]
 
 

@@ -55,10 +55,26 @@ def database(network: str) -> Iterator[str]:
         yield container
 
 
-def query(database: str, sql: str) -> list[str]:
-    """Return the rows of a query."""
-    command = ["psql", "-U", "letta", "-d", "letta", "-At", "-c", sql]
+def query(database: str, sql: str, *, name: str = "letta") -> list[str]:
+    """Return the rows of a query in the database of that name."""
+    command = ["psql", "-U", "letta", "-d", name, "-At", "-c", sql]
     return str(docker.container.execute(database, command)).splitlines()
+
+
+def schema(database: str, name: str) -> str:
+    """Return the tables of a database as SQL, without a dump's random words."""
+    command = [
+        "pg_dump",
+        "-U",
+        "letta",
+        "-d",
+        name,
+        "--schema-only",
+        "--no-owner",
+        "--schema=public",
+    ]
+    lines = str(docker.container.execute(database, command)).splitlines()
+    return "\n".join(line for line in lines if not line.startswith(("\\restrict", "\\unrestrict")))
 
 
 def migrate(image: str, network: str, number: int) -> process.Completed:
@@ -90,6 +106,32 @@ def test_ten_replicas_migrate_a_fresh_database_once(
     assert len([output for output in outputs if "migrated the database in" in output]) == 1
     assert not any(PASSWORD in output or quote(PASSWORD, safe="") in output for output in outputs)
     assert len(query(database, "SELECT version_num FROM alembic_version")) == 1
+
+
+def test_the_schema_is_the_one_that_the_servers_own_way_makes(
+    image: str, network: str, database: str
+) -> None:
+    # A user without that password: see above.
+    query(database, "CREATE ROLE upstream SUPERUSER LOGIN PASSWORD 'plain'")
+    query(database, "CREATE DATABASE upstream OWNER upstream")
+    query(database, "CREATE EXTENSION vector", name="upstream")
+    uri = f"postgresql://upstream:plain@{DATABASE_HOST}:5432/upstream"
+    options = ["--rm", "--network", network, "--user", "letta", "--workdir", "/opt/letta"]
+    options += [
+        "--tmpfs",
+        "/run/home:mode=1777",
+        "--env",
+        "HOME=/run/home",
+        "--env",
+        f"LETTA_PG_URI={uri}",
+    ]
+    own_way = ["--entrypoint", "/opt/letta/venv/bin/alembic", image, "upgrade", "head"]
+
+    process.capture(["docker", "run", *options, *own_way])
+
+    ours, theirs = (schema(database, name) for name in ("letta", "upstream"))
+    assert "CREATE TABLE public.agents" in ours
+    assert ours == theirs
 
 
 def test_with_an_external_postgres_the_embedded_one_does_not_start(

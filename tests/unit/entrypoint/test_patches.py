@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from entrypoint import confidential, patches, startup, tracing
@@ -248,6 +248,32 @@ def test_decorated_functions_stay_as_they_are() -> None:
 
     assert module.typechecked(len) is len
     assert module.typechecked(collection_check_strategy="all")(len) is len
+
+
+def test_what_checks_a_parameter_is_made_once_and_when_it_is_needed() -> None:
+    made: list[Any] = []
+
+    def type_adapter(what: Any) -> Any:
+        made.append(what)
+        return what
+
+    class ModelField:
+        def __init__(self, annotation: Any) -> None:
+            self.field_info = SimpleNamespace(annotation=annotation)
+            self.__post_init__()
+
+        def __post_init__(self) -> None:
+            self._type_adapter = "made at once"
+
+    module = SimpleNamespace(ModelField=ModelField, TypeAdapter=type_adapter)
+    startup.make_validators_on_demand(module)
+    fields: list[Any] = [ModelField(int), ModelField(str)]
+    assert made == []
+
+    adapters = [fields[1]._type_adapter for _ in range(2)]  # noqa: SLF001 - what is patched
+
+    assert made == [Annotated[str, fields[1].field_info]]
+    assert adapters == made * 2
 
 
 def test_a_patch_runs_when_its_module_is_imported_and_not_for_others(

@@ -11,7 +11,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import database, paths
+from . import columns, database, paths
 from .errors import DatabaseRefused, DatabaseUnreachable, MigrationFailed, VectorMissing
 from .log import log
 from .wait import wait_until
@@ -217,32 +217,34 @@ def _ensure_vector(cursor: Any, driver: Any, target: Database) -> None:
         ) from error
 
 
-def _import_what_migrates(target: Database) -> None:
-    """Import what Alembic's env.py does, which takes most of a migration's time."""
-    # env.py takes the URI from the server's settings, which read it now, prints it and loses its TLS parameters (upstream
-    # issue 3219); so it gets one without secrets, and the connection is made by _upgrade.
+def _import_what_migrates(target: Database) -> Any:
+    """Import Alembic and every migration, and return the script directory with Alembic's configuration."""
+    # Migrations ask the server's settings whether this is PostgreSQL. The connection is made by _upgrade.
     os.environ["LETTA_PG_URI"] = target.migration_uri()
-    importlib.import_module("letta.orm")
+    columns.install()
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = importlib.import_module("alembic.config").Config()
+    config.set_main_option("script_location", str(paths.ALEMBIC_ENVIRONMENT))
+    config.set_main_option("version_locations", str(paths.ALEMBIC / "versions"))
+    importlib.import_module("alembic.command")
+    importlib.import_module("alembic.script").ScriptDirectory.from_config(config).get_heads()
+    return config
 
 
 def _upgrade(target: Database, current: str | None, head: str) -> None:
-    """Run the migrations with Alembic's own env.py. Raises MigrationFailed."""
+    """Run the migrations. Raises MigrationFailed."""
     started = time.monotonic()
     log(f"migrating the database from {current or 'nothing'} to {head}")
-    _import_what_migrates(target)
+    config = _import_what_migrates(target)
     sqlalchemy = importlib.import_module("sqlalchemy")
-    engine = importlib.import_module("sqlalchemy.engine")
-
-    def do_connect(dialect: Any, _record: Any, _args: Any, _parameters: Any) -> Any:
-        return database.connect(dialect.dbapi, target)
-
-    sqlalchemy.event.listen(engine.Engine, "do_connect", do_connect)
-    config = importlib.import_module("alembic.config").Config()
-    config.set_main_option("script_location", str(paths.ALEMBIC))
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    command = importlib.import_module("alembic.command")
+    engine = sqlalchemy.create_engine(
+        "postgresql+pg8000://",
+        creator=lambda: database.connect(importlib.import_module("pg8000.dbapi"), target),
+    )
     try:
-        command.upgrade(config, "head")
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            importlib.import_module("alembic.command").upgrade(config, "head")
     except Exception as error:
         summary = " ".join(str(error).split())[:400]
         raise MigrationFailed(

@@ -103,6 +103,7 @@ BEFORE: dict[str, tuple[Patch, ...]] = {
 }
 AFTER: dict[str, tuple[Patch, ...]] = {
     "anthropic._base_client": (close_no_client_from_its_finaliser,),
+    "fastapi._compat": (startup.make_validators_on_demand,),
     "letta.data_sources.redis_client": (give_redis_its_password, speak_tls_with_redis),
     "letta.config": (confidential.keep_uri_out_of_config_file,),
     "letta.llm_api.openai": (models.take_any_list_of_models,),

@@ -32,6 +32,7 @@ INIT_SQL = Path("/docker-entrypoint-initdb.d/init.sql")
 POSTGRES_BIN = Path("/usr/lib/postgresql/15/bin")
 POSTGRES_SOCKETS = Path("/run/postgresql")
 ALEMBIC = Path("/opt/letta/alembic")
+ALEMBIC_ENVIRONMENT = Path(__file__).parent / "migrations"
 DEBUGGER = Path("/opt/debugger")
 """Where `hot` mounts debugpy."""
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")

@@ -7,7 +7,7 @@ from invoke.context import Context
 
 from letta_stack.cli.task import PROJECT, task
 
-PROJECT_HELP = f"{PROJECT} (default: letta-stack-prod)"
+ENV = "topology whose gateway takes a certificate (default: prod)"
 
 
 @task(
@@ -16,23 +16,28 @@ PROJECT_HELP = f"{PROJECT} (default: letta-stack-prod)"
         "name": "host name or address beside those of this machine, repeatable",
         "days": "how long the certificate is valid (default: 90)",
         "force": "make a new one although the old one is good",
-        "project": PROJECT_HELP,
+        "env": ENV,
+        "project": PROJECT,
     },
 )
 def make(
-    _: Context, name: list[str], days: str = "90", force: bool = False, project: str = ""
+    _: Context,
+    name: list[str],
+    days: str = "90",
+    force: bool = False,
+    env: str = "prod",
+    project: str = "",
 ) -> None:
     """Make a local authority, and a certificate for the gateway of `prod`."""
     import datetime as dt
 
     from letta_stack.base import console, flags
     from letta_stack.certs import make as certs_make
-    from letta_stack.certs import store
+    from letta_stack.topology import certificate_files
     from letta_stack.topology.project import Project
 
-    found = Project.of("prod", project=project)
     certs_make.make(
-        store.directory(found.name),
+        certificate_files.directory(Project.of(env, project=project)),
         name,
         days=flags.count("--days", days),
         force=force,
@@ -45,20 +50,21 @@ def make(
     help={
         "cert": "PEM file with the certificate, its issuers below it",
         "key": "PEM file with its key, unencrypted",
-        "project": PROJECT_HELP,
+        "env": ENV,
+        "project": PROJECT,
     }
 )
-def use(_: Context, cert: str = "", key: str = "", project: str = "") -> None:
+def use(_: Context, cert: str = "", key: str = "", env: str = "prod", project: str = "") -> None:
     """Give the gateway of `prod` a certificate of your own."""
     import datetime as dt
 
     from letta_stack.base import console
     from letta_stack.certs import make as certs_make
-    from letta_stack.certs import store
+    from letta_stack.topology import certificate_files
     from letta_stack.topology.project import Project
 
     certs_make.use(
-        store.directory(Project.of("prod", project=project).name),
+        certificate_files.directory(Project.of(env, project=project)),
         cert,
         key,
         now=dt.datetime.now(tz=dt.UTC),
@@ -69,21 +75,21 @@ def use(_: Context, cert: str = "", key: str = "", project: str = "") -> None:
 @task(
     help={
         "soon": "days before the end at which the command fails (default: 21)",
-        "project": PROJECT_HELP,
+        "env": ENV,
+        "project": PROJECT,
     }
 )
-def check(_: Context, soon: str = "21", project: str = "") -> None:
+def check(_: Context, soon: str = "21", env: str = "prod", project: str = "") -> None:
     """Say when each certificate ends; fail if one does soon."""
     import datetime as dt
 
     from letta_stack.base import console, flags
     from letta_stack.certs import check as certs_check
-    from letta_stack.certs import store
+    from letta_stack.topology import certificate_files
     from letta_stack.topology.project import Project
 
-    found = Project.of("prod", project=project)
     now = dt.datetime.now(tz=dt.UTC)
-    findings = certs_check.findings(store.directory(found.name))
+    findings = certs_check.findings(certificate_files.directory(Project.of(env, project=project)))
     for one in findings:
         console.result(certs_check.describe(one, now))
     certs_check.check_expiry(findings, now, soon=flags.count("--soon", soon))
@@ -94,20 +100,21 @@ def check(_: Context, soon: str = "21", project: str = "") -> None:
     help={
         "name": "whom it is for, a host name or a word",
         "days": "how long the certificate is valid (default: 90)",
-        "project": PROJECT_HELP,
+        "env": ENV,
+        "project": PROJECT,
     },
 )
-def client(_: Context, name: str, days: str = "90", project: str = "") -> None:
+def client(_: Context, name: str, days: str = "90", env: str = "prod", project: str = "") -> None:
     """Make a certificate with which a client shows the gateway who it is."""
     import datetime as dt
 
     from letta_stack.base import console, flags
     from letta_stack.certs import make as certs_make
-    from letta_stack.certs import store
+    from letta_stack.topology import certificate_files
     from letta_stack.topology.project import Project
 
     certs_make.client(
-        store.directory(Project.of("prod", project=project).name),
+        certificate_files.directory(Project.of(env, project=project)),
         name,
         days=flags.count("--days", days),
         now=dt.datetime.now(tz=dt.UTC),
@@ -119,21 +126,24 @@ def client(_: Context, name: str, days: str = "90", project: str = "") -> None:
     help={
         "days": "how long the certificates are valid (default: 730)",
         "force": "make new ones although the old ones are good",
-        "project": PROJECT_HELP,
+        "env": ENV,
+        "project": PROJECT,
     },
 )
-def internal(_: Context, days: str = "730", force: bool = False, project: str = "") -> None:
+def internal(
+    _: Context, days: str = "730", force: bool = False, env: str = "prod", project: str = ""
+) -> None:
     """Let server, PostgreSQL and Redis of `prod` speak TLS with each other from the next `inv up` on."""
     import datetime as dt
 
     from letta_stack.base import console, flags
     from letta_stack.certs import make as certs_make
-    from letta_stack.certs import store
+    from letta_stack.topology import certificate_files
     from letta_stack.topology.project import Project
 
-    found = Project.of("prod", project=project)
+    found = Project.of(env, project=project)
     changed = certs_make.internal(
-        store.directory(found.name),
+        certificate_files.directory(found),
         days=flags.count("--days", days),
         force=force,
         now=dt.datetime.now(tz=dt.UTC),

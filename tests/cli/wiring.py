@@ -90,7 +90,12 @@ PUSH_PLATFORM = Wire(
 PUBLIC = Wire("--public", "project.variables", {}, None, {"LETTA_STACK_BIND": "0.0.0.0"})
 NO_CACHE = switch("--no-cache", "request.no_cache")
 DRY_RUN = switch("--dry-run", "dry_run")
-CERTS_PROJECT = text("--project", "directory.name", "letta-stack-prod", "mine")
+CERTS_PROJECT = (
+    text("--project", "directory.name", "letta-stack-prod", "mine"),
+    Wire(
+        "--env", "directory.name", "letta-stack-prod", "observability", "letta-stack-observability"
+    ),
+)
 PROD_ENV = Wire("--env", "project.topology.name", "prod", "dev", "dev")
 PROD_PROJECT = text("--project", "project.name", "letta-stack-prod", "mine")
 TARGET = (
@@ -356,7 +361,7 @@ TABLE = (
             Wire("--name", "texts", [], "a.example", ["a.example"]),
             Wire("--days", "days", 90, "7", 7),
             switch("--force", "force"),
-            CERTS_PROJECT,
+            *CERTS_PROJECT,
         ),
     ),
     Wiring(
@@ -365,7 +370,7 @@ TABLE = (
         (
             text("--cert", "chain", "", "b"),
             text("--key", "key", "", "b-key"),
-            CERTS_PROJECT,
+            *CERTS_PROJECT,
         ),
     ),
     Wiring(
@@ -374,7 +379,7 @@ TABLE = (
         (
             text("--name", "name", "alice", "bob"),
             Wire("--days", "days", 90, "7", 7),
-            CERTS_PROJECT,
+            *CERTS_PROJECT,
         ),
         base=("alice",),
     ),
@@ -384,14 +389,14 @@ TABLE = (
         (
             Wire("--days", "days", 730, "7", 7),
             switch("--force", "force"),
-            CERTS_PROJECT,
+            *CERTS_PROJECT,
         ),
         answer=False,
     ),
     Wiring(
         "certs.check",
         "letta_stack.certs.check:findings",
-        (CERTS_PROJECT,),
+        CERTS_PROJECT,
         answer=["one"],
         also={
             "letta_stack.certs.check:describe": "ends soon",

@@ -54,6 +54,11 @@ class Inside:
         ended = self.run("letta-db", authority, "psql", uri, "-At", "-c", "SELECT current_user")
         return (ended.stdout + ended.stderr).strip()
 
+    def redis(self, authority: Path, *command: str) -> str:
+        """Send a command to Redis; return its answer."""
+        tls = ["redis-cli", "-h", "letta-redis", "--tls", "--cacert", AUTHORITY]
+        return self.run("letta-redis", authority, *tls, *command).stdout.strip()
+
     def ping(self, authority: Path, *options: str) -> str:
         """Ask Redis; return the answer, or why there is none."""
         command = ["redis-cli", "-h", "letta-redis", *options, "--user", "health", "--pass", "-"]
@@ -89,10 +94,8 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / store.INTERNAL / store.AUTHORITY
 
 
-def test_the_server_works_and_each_of_its_connections_is_encrypted(
-    encrypted: Deployment, client: Letta, agent: AgentState
-) -> None:
-    # Redis keeps what a background stream says.
+def said_again(client: Letta, agent: AgentState) -> str:
+    """Let a background stream be written to Redis; return what it reads there."""
     with client.agents.messages.create(
         agent.id, input=WORDS, streaming=True, stream_tokens=True, background=True
     ) as stream:
@@ -100,12 +103,19 @@ def test_the_server_works_and_each_of_its_connections_is_encrypted(
     assert run_id is not None
     with client.runs.messages.stream(run_id, starting_after=0, poll_interval=0.1) as replay:
         said = [str(one.content) for one in replay if one.message_type == "assistant_message"]
+    return "".join(said)
+
+
+def test_the_server_works_and_each_of_its_connections_is_encrypted(
+    encrypted: Deployment, client: Letta, agent: AgentState
+) -> None:
+    said = said_again(client, agent)
     connections = postgres.of(encrypted.stack).query(
         "SELECT DISTINCT ssl, version, usename LIKE 'letta\\_%' FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) "
         "WHERE client_addr IS NOT NULL"
     )
 
-    assert "".join(said) == f"STUB:{WORDS}"
+    assert said == f"STUB:{WORDS}"
     assert connections == [["t", "TLSv1.3", "t"]]
 
 
@@ -153,3 +163,18 @@ def test_what_operators_do_goes_on_to_work(encrypted: Deployment, tmp_path: Path
     inv("backup.create", *flags, "--clear-secrets", "--dir", str(tmp_path / "backups"))
 
     assert len(list((tmp_path / "backups").iterdir())) == 1
+
+
+def test_the_password_of_redis_is_rotated(
+    encrypted: Deployment, inside: Inside, authority: Path, client: Letta, agent: AgentState
+) -> None:
+    mine = Store.of(encrypted.stack.name)
+    before = mine.read(kinds.REDIS)
+
+    inv("secrets.rotate", kinds.REDIS, "--env", "prod", "--project", encrypted.stack.name)
+
+    after = mine.read(kinds.REDIS)
+    assert "WRONGPASS" in inside.redis(authority, "AUTH", before)
+    assert inside.redis(authority, "AUTH", after) == "OK"
+    # It has no anonymous user: this comes from servers that log in with the new one.
+    assert said_again(client, agent) == f"STUB:{WORDS}"

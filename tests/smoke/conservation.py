@@ -27,7 +27,7 @@ QUEUE = 20
 CONSUMERS = 4
 EMPTY_QUEUES = 2**20
 QUEUE_OVERHEAD = 1.5  # pages of the last transactions
-OUTAGE = 15.0
+OUTAGE = 10.0
 
 
 def late(stage: Stage) -> Count:
@@ -39,7 +39,10 @@ def late(stage: Stage) -> Count:
             assert WAITS in collector.logs()
             collector.crash()
             collector.send_spans("after", COUNT)
-        return stage.count(2 * COUNT, interruptions=1)
+        count = stage.count(2 * COUNT, interruptions=1)
+    tables = {one["name"] for one in stage.clickhouse.rows("SHOW TABLES")}
+    assert {"otel_traces", "otel_logs", "otel_metrics_sum", "llm_traces"} <= tables
+    return count
 
 
 def gone(stage: Stage) -> Count:
@@ -54,7 +57,7 @@ def gone(stage: Stage) -> Count:
 
 
 def long_outage(stage: Stage) -> Count:
-    """ClickHouse is gone for longer than the seed's numbers try: 10 minutes, 40 times as fast."""
+    """ClickHouse is gone for longer than the seed's numbers try: 10 minutes, 60 times as fast."""
     with stage.collector(mounts=stage.shorter("clickhouse")) as collector:
         collector.send_spans("before", COUNT)
         with stage.outage():

@@ -29,6 +29,7 @@ CLICKHOUSE_SETTINGS = {
     "CLICKHOUSE_PASSWORD": PASSWORD,
 }
 RECEIVER_PORT = 9912
+GRPC = 4317
 STORAGE = "/var/lib/letta/otel"
 COLLECTOR_USER = "10002:10002"
 SECONDS = 60.0
@@ -158,12 +159,13 @@ def collector(
     *,
     mounts: Sequence[Mount] = (),
     disk: str = "",
+    **options: Any,
 ) -> Iterator[Collector]:
     """Run the image as a collector. ``disk`` bounds its volume, as in 8m: one in memory, that lives as long as it is mounted."""
     volume = f"{harness.RUN}-{name}"
     if disk:
-        options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={disk},uid=10002,gid=10002"}
-        docker.volume.create(volume, driver="local", options=options)
+        bounded = {"type": "tmpfs", "device": "tmpfs", "o": f"size={disk},uid=10002,gid=10002"}
+        docker.volume.create(volume, driver="local", options=bounded)
     try:
         with harness.running(
             name,
@@ -177,6 +179,7 @@ def collector(
             networks=[network],
             network_aliases=["collector"],
             publish=[("127.0.0.1:", 4318)],
+            **options,
         ) as container:
             yield Collector(container, volume)
     finally:

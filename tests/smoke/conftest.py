@@ -96,10 +96,10 @@ def _topology(item: pytest.Item) -> str | None:
 
 def _wanted(item: pytest.Item) -> bool:
     topology = _topology(item)
-    if topology is None:
-        return IMAGE_BY_ITSELF in chosen(item.config)
     if item.get_closest_marker("long") and "long" not in (item.config.option.markexpr or ""):
         return False
+    if topology is None:
+        return IMAGE_BY_ITSELF in chosen(item.config)
     only = {name for marker in item.iter_markers("only") for name in marker.args}
     if "deployment" in getattr(item, "fixturenames", ()) and not TOPOLOGIES[topology].has_server:
         return False

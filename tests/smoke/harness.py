@@ -296,7 +296,7 @@ def last_words() -> Iterator[tuple[str, str]]:
             yield f"{container.name}: {container.state.status}", str(log)
 
 
-def expect(predicate: Callable[[], Any], *, timeout: float, what: str) -> None:
+def expect(predicate: Callable[[], Any], *, timeout: float, what: str | Callable[[], str]) -> None:
     """Wait for something that happens a moment later."""
     wait_until(predicate, timeout=timeout, interval=0.25, describe=what)
 

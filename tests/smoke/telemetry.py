@@ -29,6 +29,8 @@ CLICKHOUSE_SETTINGS = {
     "CLICKHOUSE_PASSWORD": PASSWORD,
 }
 RECEIVER_PORT = 9912
+GRPC = 4317
+STORAGE = "/var/lib/letta/otel"
 COLLECTOR_USER = "10002:10002"
 SECONDS = 60.0
 
@@ -38,6 +40,7 @@ class Clickhouse:
     """A ClickHouse of this run's own."""
 
     container: str
+    database: str = "otel"
 
     @property
     def url(self) -> str:
@@ -48,7 +51,7 @@ class Clickhouse:
         """Return the rows of a query."""
         answer = requests.post(
             self.url,
-            params={"database": "otel", "default_format": "JSONEachRow"},
+            params={"database": self.database, "default_format": "JSONEachRow"},
             data=query,
             headers={"X-ClickHouse-User": "default", "X-ClickHouse-Key": PASSWORD},
             timeout=30,
@@ -76,15 +79,18 @@ class Clickhouse:
 
 
 @contextlib.contextmanager
-def clickhouse(name: str, network: str, image: str) -> Iterator[Clickhouse]:
-    """Run ClickHouse under the name ``clickhouse``."""
+def clickhouse(
+    name: str, network: str, image: str, *, alias: str = CLICKHOUSE, **options: Any
+) -> Iterator[Clickhouse]:
+    """Run ClickHouse under the name ``clickhouse``, or another one."""
     with harness.running(
         name,
         image=image,
         envs={"CLICKHOUSE_PASSWORD": PASSWORD, "CLICKHOUSE_DEFAULT_ACCESS_MANAGEMENT": "1"},
         networks=[network],
-        network_aliases=[CLICKHOUSE],
+        network_aliases=[alias],
         publish=[("127.0.0.1:", 8123)],
+        **options,
     ) as container:
         one = Clickhouse(container)
         one.wait_ready()
@@ -96,6 +102,7 @@ class Collector:
     """The image as a collector and nothing else, as compose/services/collector.yaml runs it."""
 
     container: str
+    volume: str
 
     @property
     def url(self) -> str:
@@ -118,6 +125,22 @@ class Collector:
         for number in range(count):
             self.send("traces", {"resourceSpans": [resource_spans(f"{name} {number}")]})
 
+    def fill(self, count: int, size: int) -> int:
+        """Send requests of about that many bytes, each of them once; return how many were taken."""
+        taken = 0
+        for number in range(count):
+            span = resource_spans(
+                f"fill {number}", attributes=attributes({"http.agent_id": "x" * size})
+            )
+            payload = {"resourceSpans": [span]}
+            taken += requests.post(f"{self.url}/v1/traces", json=payload, timeout=30).ok
+        return taken
+
+    def used(self, directory: str) -> int:
+        """Return how many bytes of the disk a directory has."""
+        kilobytes = docker.container.execute(self.container, ["du", "-sk", directory])
+        return int(str(kilobytes).split()[0]) * 1024
+
     def logs(self) -> str:
         """Return what it wrote."""
         return str(docker.container.logs(self.container))
@@ -130,10 +153,19 @@ class Collector:
 
 @contextlib.contextmanager
 def collector(
-    name: str, network: str, settings: Mapping[str, str], *, mounts: Sequence[Mount] = ()
+    name: str,
+    network: str,
+    settings: Mapping[str, str],
+    *,
+    mounts: Sequence[Mount] = (),
+    disk: str = "",
+    **options: Any,
 ) -> Iterator[Collector]:
-    """Run the image as a collector."""
+    """Run the image as a collector. ``disk`` bounds its volume, as in 8m: one in memory, that lives as long as it is mounted."""
     volume = f"{harness.RUN}-{name}"
+    if disk:
+        bounded = {"type": "tmpfs", "device": "tmpfs", "o": f"size={disk},uid=10002,gid=10002"}
+        docker.volume.create(volume, driver="local", options=bounded)
     try:
         with harness.running(
             name,
@@ -142,13 +174,14 @@ def collector(
             read_only=True,
             cap_drop=["ALL"],
             tmpfs=["/tmp", "/var/lib/letta:uid=10002"],
-            volumes=[(volume, "/var/lib/letta/otel"), *mounts],
+            volumes=[(volume, STORAGE), *mounts],
             envs=dict(settings),
             networks=[network],
             network_aliases=["collector"],
             publish=[("127.0.0.1:", 4318)],
+            **options,
         ) as container:
-            yield Collector(container)
+            yield Collector(container, volume)
     finally:
         docker.volume.remove(volume)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from python_on_whales import docker
 
 from letta_stack.certs import issue, names
 from letta_stack.engine import inspect
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PIN = "CLICKHOUSE_IMAGE"
-WAITS = "ClickHouse cannot be used yet"
 
 
 @pytest.fixture(scope="module")
@@ -37,47 +35,6 @@ def network(image: str) -> Iterator[str]:
 def clickhouse_image() -> str:
     sources = Sources.of(images="auto", otelcol="auto", letta_source="", ca="")
     return sources.prepare([PIN], inspect.require(), server="")[PIN]
-
-
-def test_nothing_is_lost_when_clickhouse_comes_late_goes_away_and_the_collector_is_killed(
-    network: str, clickhouse_image: str
-) -> None:
-    with telemetry.collector("late", network, telemetry.CLICKHOUSE_SETTINGS) as collector:
-        collector.send_spans("late", 10)
-        assert WAITS in collector.logs()
-        collector.crash()  # while it waits
-        collector.send_spans("late and killed", 10)
-        with telemetry.clickhouse("late-clickhouse", network, clickhouse_image) as clickhouse:
-            harness.expect(
-                lambda: _stored(clickhouse, "late") >= 20,
-                timeout=telemetry.SECONDS,
-                what="what was sent before ClickHouse came is not stored",
-            )
-            docker.container.stop(clickhouse.container)
-            collector.send_spans("during", 10)
-            collector.crash()
-            docker.container.start(clickhouse.container)
-            clickhouse.wait_ready()
-            collector.send_spans("back", 5)
-            harness.expect(
-                lambda: _stored(clickhouse, "during") >= 10 and _stored(clickhouse, "back") >= 5,
-                timeout=telemetry.SECONDS,
-                what="what was sent while ClickHouse was down is not stored",
-            )
-
-            # At least once is the promise; nothing was repeated here.
-            assert clickhouse.stored("late") == (20, 20)
-            assert clickhouse.stored("during") == (10, 10)
-            assert clickhouse.stored("back") == (5, 5)
-            tables = {one["name"] for one in clickhouse.rows("SHOW TABLES")}
-            assert {"otel_traces", "otel_logs", "otel_metrics_sum", "llm_traces"} <= tables
-
-
-def _stored(clickhouse: telemetry.Clickhouse, prefix: str) -> int:
-    try:
-        return clickhouse.stored(prefix)[1]
-    except requests.RequestException:
-        return 0  # the table, or the server, is not there yet
 
 
 def planted() -> dict[str, dict[str, Any]]:

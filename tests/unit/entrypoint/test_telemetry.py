@@ -186,3 +186,22 @@ def test_an_authority_and_no_tls_contradict_each_other() -> None:
 
     with pytest.raises(BadSetting, match="keep one of them"):
         telemetry.backend(settings)
+
+
+@pytest.mark.parametrize("said", ["otelcol-contrib version 0.96.0\n", "version v0.127.3", ""])
+def test_an_old_collector_is_told_the_address_of_its_own_metrics(said: str) -> None:
+    option = telemetry.own_metrics(said, "127.0.0.1")
+
+    assert option == "--set=service.telemetry.metrics.address=127.0.0.1:8888"
+
+
+@pytest.mark.parametrize("said", ["otelcol-contrib version 0.128.0\n", "version 1.0.0"])
+def test_a_newer_one_that_refuses_the_address_is_given_a_reader(said: str) -> None:
+    option, _, value = telemetry.own_metrics(said, "0.0.0.0").partition("=")
+
+    assert option == "--set"
+    path, _, reader = value.partition("=")
+    assert path == "service.telemetry.metrics.readers"
+    assert yaml.safe_load(reader) == [
+        {"pull": {"exporter": {"prometheus": {"host": "0.0.0.0", "port": 8888}}}}
+    ]

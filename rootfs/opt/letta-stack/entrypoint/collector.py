@@ -32,6 +32,7 @@ CONTAINER = Place(Path("/usr/local/bin/otelcol-contrib"), Path("/etc/otel"), pat
 _QUESTION_SECONDS = 5.0
 """Between two questions to a ClickHouse that does not answer."""
 _STOP_SECONDS = 20
+_VERSION_SECONDS = 30
 
 
 def main() -> None:
@@ -71,10 +72,20 @@ def command(settings: Mapping[str, str], place: Place, *, waiting: bool = False)
     files = telemetry.configuration(settings, waiting=waiting)
     return [
         str(place.program),
-        # Its own metrics: the default address is every address. Not in the files, for newer collectors refuse the key.
-        f"--set=service.telemetry.metrics.address={listen}:8888",
+        telemetry.own_metrics(_version(place.program), listen),
         *(f"--config={place.configurations / name}.yaml" for name in files),
     ]
+
+
+def _version(program: Path) -> str:
+    """Return what the collector says about itself, "" if it says nothing."""
+    try:
+        asked = [str(program), "--version"]
+        return subprocess.run(
+            asked, capture_output=True, text=True, timeout=_VERSION_SECONDS, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
 
 
 def _storage(directory: Path) -> None:

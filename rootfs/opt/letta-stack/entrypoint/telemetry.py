@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ OTLP_CA = "LETTA_STACK_OTLP_CA"
 OWN_ENDPOINT = "LETTA_OTEL_EXPORTER_OTLP_ENDPOINT"
 GRPC_PORT = 4317
 HTTP_PORT = 4318
+METRICS_PORT = 8888
 
 _DEFAULTS = {
     # The collector of 0.96.0 knows no defaults in ${VAR}, so they are set here.
@@ -41,6 +43,8 @@ _DEFAULTS = {
     "GOMEMLIMIT": "256MiB",
 }
 _SEED_MEMORY = "680MiB"
+_VERSION = re.compile(r"version v?(\d+)\.(\d+)\.")
+_READERS_SINCE = (0, 128)
 _VARIABLES = (
     *("CLICKHOUSE_ENDPOINT", "SIGNOZ_ENDPOINT"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
@@ -193,6 +197,18 @@ def configuration(settings: Mapping[str, str], *, waiting: bool = False) -> list
     if keeps_content(settings):
         files.append("content-keep")
     return files
+
+
+def own_metrics(version: str, listen: str) -> str:
+    """Return the option that says where the collector's own metrics are, for what `--version` prints.
+
+    It is no part of the files: each side of 0.128 refuses, or binds beside its own default, what the other one wants.
+    """
+    found = _VERSION.search(version)
+    if found and (int(found[1]), int(found[2])) >= _READERS_SINCE:
+        reader = f"{{pull: {{exporter: {{prometheus: {{host: {listen}, port: {METRICS_PORT}}}}}}}}}"
+        return f"--set=service.telemetry.metrics.readers=[{reader}]"
+    return f"--set=service.telemetry.metrics.address={listen}:{METRICS_PORT}"
 
 
 def _choice(settings: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:

@@ -22,6 +22,7 @@ from letta_stack.errors import (
 from letta_stack.topology import (
     checks,
     exports,
+    free_space,
     inputs,
     language_model,
     monitoring,
@@ -75,6 +76,7 @@ def _up(project: Project, sources: Sources) -> None:
             monitoring.migrated(project.name, project.runner.states())
     if project.topology.monitoring:
         monitoring.teach(project)
+    free_space.teach(project)
     if project.topology.published:
         tell_of_api(project, config)
     else:

@@ -20,6 +20,7 @@ from letta_stack.errors import (
     WaitTimedOut,
 )
 from letta_stack.topology import (
+    backups,
     checks,
     exports,
     free_space,
@@ -63,6 +64,7 @@ def up(project: Project, sources: Sources) -> None:
 
 def _up(project: Project, sources: Sources) -> None:
     running_engine = inspect.require()
+    backups.prepare(project)
     project, config = checks.before_anything(project, running_engine)
     if project.topology.secrets:
         project = project.with_variables(secret_files.prepare(project))

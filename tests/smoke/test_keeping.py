@@ -1,4 +1,4 @@
-"""The database's disk becomes full: nothing that was answered is lost, nothing half-made stays, and room is all it takes."""
+"""What is kept: the disk becomes full and loses nothing, what grows has an end, and backups are made by themselves."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import pyrage
 import pytest
 import requests
 from python_on_whales import docker
 
-from letta_stack.operate import postgres
-from letta_stack.topology import secret_files
-from letta_stack.topology.catalogue import DATABASE
+from letta_stack.operate import postgres, store, verify
+from letta_stack.topology import monitoring, secret_files
+from letta_stack.topology.catalogue import BACKUP, DATABASE
 from letta_stack.topology.project import Project
 from tests.smoke import harness
 from tests.smoke.conftest import Deployment, deployed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from letta_stack.operate.postgres import Postgres
 
@@ -31,7 +33,12 @@ SETTINGS = {
     "LETTA_STACK_DISK_RESERVE": str(RESERVE_MIB),
     # What the shortened clock of the test below needs.
     "LETTA_STACK_TRACES_KEEP": "8s",
+    "LETTA_STACK_BACKUP_INTERVAL": "1m",
+    "LETTA_STACK_BACKUP_KEEP": "1",
+    "LETTA_STACK_BACKUP_DAYS": "0",
 }
+IDENTITY = pyrage.x25519.Identity.generate()
+RECIPIENT = {"LETTA_STACK_BACKUP_RECIPIENTS": str(IDENTITY.to_public())}
 FILL = """
 rest=$(($(df -Pk "$1" | awk 'NR == 2 { print $4 }') - $2))
 test "$rest" -le 0 || head -c "${rest}k" /dev/zero >> "$1/filler"
@@ -65,7 +72,8 @@ def small(topology: str) -> Iterator[Deployment]:
             "com.docker.compose.volume": short_name,
         },
     )
-    with deployed(topology, f"{topology}-full", harness.PROVIDER | SETTINGS) as one:
+    settings = harness.PROVIDER | SETTINGS | ({} if embedded else RECIPIENT)
+    with deployed(topology, f"{topology}-full", settings) as one:
         yield one
 
 
@@ -230,3 +238,32 @@ def test_what_is_kept_for_debugging_reaches_a_plateau(
         assert max(size for _, size in seen[half:]) <= 1.2 * max(size for _, size in seen[:half])
     harness.expect(lambda: traces(database)[0] == 0, timeout=30, what="old traces to go")
     assert database.value("SHOW max_wal_size") == "256MB"
+
+
+@pytest.mark.only("prod")
+def test_backups_are_made_by_themselves_and_can_be_restored(
+    small: Deployment, tmp_path: Path
+) -> None:
+    directory = store.directory_of(small.stack.name)
+    harness.expect(lambda: store.every(directory), timeout=90, what="a backup")
+    first = store.find(directory, "latest")
+    container = docker.container.inspect(small.service(BACKUP))
+    assert container.host_config.readonly_rootfs
+    assert container.config.user.partition(":")[0] not in {"", "0"}
+    assert not [one.source for one in container.mounts if one.source.endswith(".sock")]
+
+    identity = tmp_path / "identity"
+    identity.write_text(str(IDENTITY))
+    assert "are equal" in verify.verify(first, identity=identity, key="")
+    everything = b"".join(one.read_bytes() for one in first.directory.iterdir())
+    assert not [name for name, one in small.secrets().items() if one.encode() in everything]
+    metric = monitoring.directory(small.stack.name) / f"{monitoring.BACKUP}.prom"
+    assert float(metric.read_text().split()[-1]) >= first.created.timestamp()
+
+    (first.directory / store.VERIFIED).unlink()
+    harness.expect(
+        lambda: first.id not in [one.id for one in store.every(directory)],
+        timeout=120,
+        what="the next backup to take the place of the first",
+    )
+    assert [one.problem for one in store.every(directory)] == [""]

@@ -108,6 +108,23 @@ RUN --mount=type=secret,id=ca --mount=type=cache,id=pip,target=/root/.cache/pip 
 FROM scratch AS debugger
 COPY --from=debugger-files /rootfs /
 
+# -- What backups are encrypted with, for the service that makes them; the server does not have it in its path ------------
+
+FROM tools AS backup
+ARG TARGETARCH
+RUN --mount=type=secret,id=ca --mount=type=cache,id=pip,target=/root/.cache/pip \
+    --mount=type=bind,source=requirements/backup.txt,target=/backup.txt <<'SH'
+set -eux
+case $TARGETARCH in
+    amd64) machine=x86_64 ;;
+    arm64) machine=aarch64 ;;
+    *) echo "no wheels for architecture $TARGETARCH" >&2; exit 1 ;;
+esac
+with-ca pip install --quiet --require-hashes --no-deps --only-binary :all: --no-compile --platform "manylinux_2_28_$machine" \
+    --platform "manylinux2014_$machine" --python-version 3.11 --target /rootfs/opt/letta-stack/backup --requirement /backup.txt
+clamp-times /rootfs
+SH
+
 # -- Node.js: for agents' shells and stdio MCP servers ------------------------------------------------------------------
 
 FROM tools AS node
@@ -293,6 +310,7 @@ COPY --from=node /rootfs /
 COPY --from=otelcol /rootfs /
 COPY --from=dependencies /rootfs /
 COPY --from=server /rootfs /
+COPY --from=backup /rootfs /
 COPY --from=files /rootfs /
 ENV LANG=C.UTF-8 \
     PATH=/opt/letta/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/postgresql/15/bin

@@ -51,6 +51,7 @@ LOCKED = {
     "test": ["pyproject.toml", "--group=test"],
     "smoke": ["pyproject.toml", "--group=smoke"],
     "image": ["--group=image"],
+    "backup": ["--group=backup"],
     "debugger": ["--group=debugger"],
     "nox": ["--group=nox"],
 }

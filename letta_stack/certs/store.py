@@ -69,6 +69,7 @@ def internal_variables(project: str) -> dict[str, str]:
     """
     return {
         "LETTA_STACK_INTERNAL_TLS": str(directory(project) / INTERNAL),
+        "LETTA_STACK_INTERNAL_AUTHORITY": str(directory(project) / INTERNAL / AUTHORITY),
         "LETTA_STACK_CHECKOUT": str(ROOT),
     }
 

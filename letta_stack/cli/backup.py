@@ -29,12 +29,14 @@ def create(
     """Back up database and secrets of a running topology."""
     from letta_stack.base import console, lock
     from letta_stack.operate import backup, store
+    from letta_stack.topology import backups
     from letta_stack.topology.project import Project
 
     stack = Project.of(env, project=project)
     directory = store.directory_of(stack.name, dir)
     with lock.held(stack.name):
-        to = [] if clear_secrets else backup.recipients(recipient or [], directory)
+        setting = stack.setting(backups.RECIPIENTS_VARIABLE)
+        to = [] if clear_secrets else backup.recipients(recipient or [], setting, directory)
         made = backup.create(stack, directory=directory, to=to, clear=clear_secrets)
     console.result(str(made.directory))
 

@@ -17,7 +17,7 @@ if not _START_CODE.is_dir():
     raise BadPins(f"{ROOT} is not a checkout of letta-stack; change into one")
 sys.path.append(str(_START_CODE))  # its last place: nothing else may be shadowed
 
-from entrypoint import debugger, environment, errors, paths, plan, telemetry  # noqa: E402 - needs the line above
+from entrypoint import debugger, environment, errors, paths, plan, reserve, telemetry  # noqa: E402 - needs the line above
 
 API_PORT = plan.API_PORT  # inside the container
 DEBUG_PORT = debugger.PORT  # inside the container
@@ -27,6 +27,10 @@ SECRETS = str(paths.SECRETS)
 PASSWORD_FILE = str(paths.SERVER_PASSWORD)
 OFF = environment.OFF  # what a switch takes for "no", in any case of letters
 collector_configuration = telemetry.configuration
+FREE_SPACE = reserve.QUESTION  # in SQL
+FREE_SPACE_DATABASE = reserve.DATABASE
+RESERVE_VARIABLE = reserve.VARIABLE
+reserve_size = reserve.size
 
 _FILE_VALUES = {"URI": "postgresql://user:password@host/database", "PORT": "1"}
 

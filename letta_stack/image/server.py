@@ -31,6 +31,7 @@ CONTEXT = (
     "images/bin",
     "otel",
     "pins.env",
+    "requirements/backup.txt",
     "requirements/debugger.txt",
     "requirements/image.txt",
     "rootfs",

@@ -15,10 +15,11 @@ from letta_stack.operate import dump, manifest, postgres, secrets_bundle, store
 from letta_stack.operate.manifest import Manifest
 from letta_stack.pins.file import Pins
 from letta_stack.topology import monitoring
+from letta_stack.topology.backups import RECIPIENTS_VARIABLE
 from letta_stack.topology.catalogue import SERVER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from letta_stack.operate.postgres import Postgres
@@ -26,20 +27,24 @@ if TYPE_CHECKING:
     from letta_stack.operate.store import Backup
     from letta_stack.topology.project import Project
 
-RECIPIENTS_VARIABLE = "LETTA_STACK_BACKUP_RECIPIENTS"
 MIB = 1024**2
 RESERVE = 256 * MIB  # what a backup leaves to everything else on its disk
 VERSION_LABEL = "org.opencontainers.image.version"
 
 
-def recipients(given: Sequence[str], directory: Path) -> list[str]:
-    """Return who may decrypt: the flags, else the variable, else those of the newest backup."""
+def recipients(given: Sequence[str], setting: str, directory: Path) -> list[str]:
+    """Return who may decrypt: the flags, else the ``setting``, else those of the newest backup."""
     if given:
         return list(given)
-    if text := os.environ.get(RECIPIENTS_VARIABLE):
-        return [one.strip() for one in text.split(",") if one.strip()]
+    if named := listed(setting):
+        return named
     known = [one.manifest.recipients for one in store.every(directory) if one.manifest]
     return known[-1] if known else []
+
+
+def listed(text: str) -> list[str]:
+    """Return the recipients of a setting, between commas."""
+    return [one.strip() for one in text.split(",") if one.strip()]
 
 
 def create(
@@ -65,12 +70,25 @@ def create(
     for one in to:
         secrets_bundle.recipient(one)
     source = postgres.of(project)
+    server = server_container(project)
+    secrets = secrets_bundle.collect(server)
+    about = {"reason": reason, **origin(project, source, server)}
+    return write(source, secrets, about, directory=directory, to=to, clear=clear)
+
+
+def write(
+    source: Postgres,
+    secrets: Secrets,
+    about: Mapping[str, Any],
+    *,
+    directory: Path,
+    to: Sequence[str],
+    clear: bool = False,
+) -> Backup:
+    """Write a backup of a database with its secrets; ``about`` is where it comes from and why. Raises ``BackupNoRoom``."""
     facts = dump.facts(source)
     directory.mkdir(parents=True, exist_ok=True)
     check_room(directory, int(str(facts["bytes"])))
-    server = server_container(project)
-    secrets = secrets_bundle.collect(server)
-
     moment = datetime.now(UTC)
     name = f"{moment:%Y%m%dT%H%M%SZ}"
     partial = directory / f"{store.PARTIAL}{name}"
@@ -79,12 +97,19 @@ def create(
         content = dump.write(source, partial / manifest.DUMP)
         write_secrets(partial, secrets, to=to, clear=clear)
         files = {one.name: manifest.digest(one) for one in sorted(partial.iterdir())}
-        about = describe(project, source, facts, server)
-        about |= {"id": name, "created": moment.isoformat(timespec="seconds"), "reason": reason}
-        about |= {"key_id": manifest.derive(secrets.encryption_key, name)[0]}
-        written = Manifest(recipients=list(to), files=files, tables=content, **about)
+        written = Manifest(
+            id=name,
+            created=moment.isoformat(timespec="seconds"),
+            key_id=manifest.derive(secrets.encryption_key, name)[0],
+            recipients=list(to),
+            files=files,
+            tables=content,
+            **about,
+            **database(source, facts),
+        )
         written.save(partial, secrets.encryption_key)
         flush(partial)
+        give(partial, directory)
         partial.replace(directory / name)
     except (OSError, CommandFailed) as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -97,7 +122,7 @@ def create(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    monitoring.backed_up(project.name)
+    monitoring.backed_up(about["project"])
     console.say(
         f"backup {name}: {sum(one.rows for one in content.values())} rows in {len(content)} tables"
     )
@@ -141,10 +166,8 @@ def write_secrets(directory: Path, secrets: Secrets, *, to: Sequence[str], clear
         (directory / manifest.CLEAR_SECRETS).write_bytes(secrets.to_json())
 
 
-def describe(
-    project: Project, source: Postgres, facts: dict[str, object], server: str
-) -> dict[str, Any]:
-    """Collect what the manifest says about where the backup comes from."""
+def origin(project: Project, source: Postgres, server: str) -> dict[str, Any]:
+    """Collect what the manifest says about the stack that the backup comes from."""
     template = "{{.Image}} {{index .Config.Labels " + f'"{VERSION_LABEL}"' + "}}"
     inspect = ["docker", "container", "inspect", "--format", template]
     server_image, _, letta = process.capture([*inspect, server]).strip().partition(" ")
@@ -156,6 +179,12 @@ def describe(
         "letta_version": letta,
         "server_image": server_image,
         "database_image": database_image,
+    }
+
+
+def database(source: Postgres, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Collect what the manifest says about the database."""
+    return {
         "postgres_version": str(facts["server"]).split()[0],
         "revision": facts["revision"] or "",
         "extensions": facts["extensions"],
@@ -165,6 +194,14 @@ def describe(
         "roles": facts["roles"],
         "settings": facts["settings"],
     }
+
+
+def give(made: Path, directory: Path) -> None:
+    """Give a backup that root made to the owner of all backups: the service that deletes old ones is not root."""
+    owner = directory.stat()
+    if os.getuid() == 0 and owner.st_uid != 0:
+        for path in (made, *made.iterdir()):
+            os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def flush(directory: Path) -> None:

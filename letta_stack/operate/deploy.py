@@ -42,6 +42,7 @@ from letta_stack.topology import (
     report,
     secret_files,
 )
+from letta_stack.topology.backups import RECIPIENTS_VARIABLE
 from letta_stack.topology.catalogue import MIGRATION, SERVER
 from letta_stack.topology.deployed import IMAGE_VARIABLE, Deployment, Unfinished
 
@@ -137,7 +138,7 @@ def prepare(
     made = ""
     if backup:
         directory = store.directory_of(project.name)
-        to = backups.recipients([], directory)
+        to = backups.recipients([], project.setting(RECIPIENTS_VARIABLE), directory)
         # Without recipients the secrets stay out: they stay where they are.
         made = backups.create(
             project, directory=directory, to=to, omit=not to, reason=f"before {target.tag}"

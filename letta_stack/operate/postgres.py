@@ -55,6 +55,15 @@ class Postgres:
         return rows[0][0] if rows else ""
 
 
+@dataclass(frozen=True)
+class Direct(Postgres):
+    """One that the programs here reach by libpq's variables: PGHOST, PGUSER and so on."""
+
+    def argv(self, program: str, *arguments: str, interactive: bool = False) -> list[str]:  # noqa: ARG002 - of the base
+        """Write the command that runs one of PostgreSQL's programs here."""
+        return ["sh", "-c", WITH_PROGRAMS, "sh", program, *arguments]
+
+
 def literal(text: str) -> str:
     """Quote a string for SQL."""
     return "'" + text.replace("'", "''") + "'"

@@ -27,6 +27,7 @@ from letta_stack.operate import (
 )
 from letta_stack.operate.postgres import identifier, literal
 from letta_stack.topology import lifecycle
+from letta_stack.topology.backups import RECIPIENTS_VARIABLE
 from letta_stack.topology.catalogue import SERVER
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ def run(
             backup,
             identity=Path(identity) if identity else None,
             directory=directory,
-            to=[] if clear else backups.recipients(recipients, directory),
+            to=[]
+            if clear
+            else backups.recipients(recipients, project.setting(RECIPIENTS_VARIABLE), directory),
             clear=clear,
             foreign=foreign,
         )

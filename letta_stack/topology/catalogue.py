@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SERVER = "letta-server"
+BACKUP = "letta-backup"  # where LETTA_STACK_BACKUP_RECIPIENTS says who can open them
 HEALTH_PATH = "/v1/health/"
 # The gateway's, for load balancers: neither a base path nor a list of clients concerns it.
 GATEWAY_HEALTH_PATH = "/health"

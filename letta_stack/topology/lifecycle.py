@@ -20,8 +20,10 @@ from letta_stack.errors import (
     WaitTimedOut,
 )
 from letta_stack.topology import (
+    backups,
     checks,
     exports,
+    free_space,
     inputs,
     language_model,
     monitoring,
@@ -62,6 +64,7 @@ def up(project: Project, sources: Sources) -> None:
 
 def _up(project: Project, sources: Sources) -> None:
     running_engine = inspect.require()
+    backups.prepare(project)
     project, config = checks.before_anything(project, running_engine)
     if project.topology.secrets:
         project = project.with_variables(secret_files.prepare(project))
@@ -75,6 +78,7 @@ def _up(project: Project, sources: Sources) -> None:
             monitoring.migrated(project.name, project.runner.states())
     if project.topology.monitoring:
         monitoring.teach(project)
+    free_space.teach(project)
     if project.topology.published:
         tell_of_api(project, config)
     else:

@@ -25,7 +25,7 @@ from letta_stack.errors import NotRotated, WaitTimedOut
 from letta_stack.secrets import kinds, scram
 from letta_stack.secrets.store import NEW, OLD
 from letta_stack.topology import lifecycle, secret_files
-from letta_stack.topology.catalogue import DATABASE, GATEWAY_RETRY_SECONDS, REDIS, SERVER
+from letta_stack.topology.catalogue import BACKUP, DATABASE, GATEWAY_RETRY_SECONDS, REDIS, SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +110,11 @@ def _restart_servers(project: Project, *, since: float) -> None:
 
     The engine goes on with a restart whose command was killed, so the others must be ready before each one.
     """
-    servers = [state for state in project.runner.states() if state.service == SERVER]
+    states = project.runner.states()
+    for state in states:
+        if state.service == BACKUP:
+            process.capture(["docker", "restart", state.container])
+    servers = [state for state in states if state.service == SERVER]
     for state in servers:
         if started(state.container) > since + CLOCK_SECONDS:
             _wait_until_ready(project, state)

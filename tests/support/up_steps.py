@@ -13,6 +13,7 @@ from letta_stack.topology import (
     deployed,
     dotenv,
     exports,
+    free_space,
     inputs,
     lifecycle,
     preflight,
@@ -91,6 +92,7 @@ def replaced(monkeypatch: pytest.MonkeyPatch) -> Steps:
         (inputs, "data_directory", None),
         (lifecycle, "start", None),
         (http_wait, "wait_for_status", 0.0),
+        (free_space, "teach", None),
         (exports, "lines", "export A=1"),
         (store, "context", "the project's authority"),
     ]

@@ -78,6 +78,15 @@ def growth(subject: Subject, facts_bytes: int, free: int) -> Finding:
     return ok("growth", seen)
 
 
+def reserve(free: int, kept: int) -> Finding:
+    """Compare what is free on the database's disk with what the server keeps free, both in bytes."""
+    seen = f"{table.size(free)} free on the database's disk, reserve {table.size(kept)}"
+    fix = "delete agents, enlarge the disk, or see docs/operating.md, 'The disk is full'"
+    if free < kept:
+        return fail("database disk", f"{seen}: requests that store something are refused", fix)
+    return warn("database disk", seen, fix) if free < 2 * kept else ok("database disk", seen)
+
+
 def remember(path: Path, size: int) -> list[tuple[float, int]]:
     """Append a size to the file of a project and return all of them, the oldest first."""
     try:

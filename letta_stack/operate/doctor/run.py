@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from letta_stack.base import console
-from letta_stack.engine import inspect
 from letta_stack.errors import LettaStackError, Unhealthy
+from letta_stack.image import contract
 from letta_stack.operate import postgres, store, table
 from letta_stack.operate.doctor import data, host, inside
 from letta_stack.operate.doctor.model import FAIL, ORDER, Finding, Subject, fail
@@ -45,14 +43,18 @@ def answer(check: Callable[[Subject], Finding | list[Finding]], subject: Subject
 
 
 def growth(subject: Subject) -> list[Finding]:
-    """Forecast from the size of the database, if there is one here."""
-    root = Path(inspect.look().root_dir)
+    """Look at the size of the database and what is left of its disk, if there is one here."""
     try:
         target = postgres.of(subject.project)
         size = int(target.value("SELECT pg_database_size(current_database())"))
+        free = int(target.value(contract.FREE_SPACE, database=contract.FREE_SPACE_DATABASE))
     except LettaStackError:
         return []
-    return [data.growth(subject, size, shutil.disk_usage(root).free)] if root.is_dir() else []
+    given = {contract.RESERVE_VARIABLE: subject.project.setting(contract.RESERVE_VARIABLE)}
+    return [
+        data.growth(subject, size, free),
+        data.reserve(free, contract.reserve_size(given)),
+    ]
 
 
 def repair(findings: Sequence[Finding]) -> None:

@@ -25,9 +25,11 @@ class Unavailable(Exception):
 
 
 class Response:
-    def __init__(self, status_code: int, content: dict[str, str]) -> None:
+    def __init__(
+        self, status_code: int, content: dict[str, str], headers: dict[str, str] | None = None
+    ) -> None:
         self.status_code, self.content = status_code, content
-        self.headers: dict[str, str] = {}
+        self.headers = dict(headers or {})
 
 
 def module(name: str, *classes: str, **attributes: Any) -> ModuleType:
@@ -36,7 +38,12 @@ def module(name: str, *classes: str, **attributes: Any) -> ModuleType:
     return made
 
 
-DRIVER = module("asyncpg.exceptions", *unavailable._DRIVER_ERRORS, "InterfaceError")  # noqa: SLF001 - the same list
+DRIVER = module(
+    "asyncpg.exceptions",
+    *unavailable._DRIVER_ERRORS,  # noqa: SLF001 - the same list
+    "InterfaceError",
+    "DiskFullError",
+)
 SQLALCHEMY = module("sqlalchemy.exc", "TimeoutError", "OperationalError", DBAPIError=DBAPIError)
 ORM = module("letta.orm.errors", "DatabaseTimeoutError")
 STAND_INS = {
@@ -219,6 +226,42 @@ def test_the_servers_own_503_gets_the_header_and_keeps_its_text() -> None:
 
     assert answer.content == {"detail": "overloaded"}
     assert answer.headers == {"Retry-After": "2"}
+
+
+def test_a_full_disk_is_no_reason_to_try_again_at_once() -> None:
+    answer = answered(caused_by(DRIVER.DiskFullError("could not extend file base/16384/16519")))
+
+    assert answer.status_code == 507
+    assert answer.headers == {"X-Should-Retry": "false"}
+    assert answer.content == {"detail": unavailable.FULL_DETAIL}
+
+
+def test_a_session_says_that_the_disk_is_full() -> None:
+    with pytest.raises(Unavailable, match="disk is full") as raised:
+        used(DRIVER.DiskFullError("could not extend file"))
+
+    assert raised.value.service_name == "database"
+
+
+def test_a_joined_session_is_the_outer_one_and_commits_with_it() -> None:
+    session = Session()
+    patched = SimpleNamespace(
+        async_session_factory=lambda: session,
+        engine=SimpleNamespace(pool=object()),
+        DatabaseRegistry=type("Registry", (), {}),
+    )
+    unavailable.say_so_in_sessions(patched)
+    registry = patched.DatabaseRegistry()
+
+    async def use() -> list[str]:
+        async with registry.async_session() as outer:
+            with unavailable.joined():
+                async with registry.async_session() as inner:
+                    assert inner is outer
+            return list(session.calls)
+
+    assert asyncio.run(use()) == []
+    assert session.calls == ["commit", "expunge_all", "close"]
 
 
 def test_other_answers_stay_as_they_are() -> None:

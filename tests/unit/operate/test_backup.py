@@ -237,12 +237,10 @@ def test_recipients_are_the_flags_then_the_variable_then_those_of_the_last_backu
 ) -> None:
     one = written(tmp_path)
     replace(about_of(one), recipients=["age1last"]).save(one.directory, KEY)
-    monkeypatch.delenv(backup.RECIPIENTS_VARIABLE, raising=False)
 
-    assert backup.recipients([], tmp_path) == ["age1last"]
-    monkeypatch.setenv(backup.RECIPIENTS_VARIABLE, "age1a, age1b")
-    assert backup.recipients([], tmp_path) == ["age1a", "age1b"]
-    assert backup.recipients(["age1flag"], tmp_path) == ["age1flag"]
+    assert backup.recipients([], "", tmp_path) == ["age1last"]
+    assert backup.recipients([], "age1a, age1b", tmp_path) == ["age1a", "age1b"]
+    assert backup.recipients(["age1flag"], "age1a", tmp_path) == ["age1flag"]
 
 
 def test_a_disk_without_room_is_refused_before_the_dump(tmp_path: Path) -> None:

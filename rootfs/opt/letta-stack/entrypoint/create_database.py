@@ -18,6 +18,7 @@ ALTER ROLE letta PASSWORD '{password}';
 SELECT 'CREATE DATABASE letta OWNER letta' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'letta') \gexec
 \connect letta
 \i {init_sql}
+\i {disk_sql}
 """
 _AS_POSTGRES = ("/usr/bin/s6-setuidgid", "postgres")
 
@@ -44,7 +45,7 @@ def main() -> None:
             *("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null"),
             *("--host", paths.POSTGRES_SOCKETS, "--dbname=postgres"),
         ],
-        input=_SQL.format(password=password, init_sql=paths.INIT_SQL),
+        input=_SQL.format(password=password, init_sql=paths.INIT_SQL, disk_sql=paths.DISK_SQL),
         text=True,
         check=False,
         env={"PGOPTIONS": "-c client_min_messages=warning"},

@@ -14,7 +14,7 @@ import sys
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
-from . import confidential, logs, models, startup, tracing, unavailable
+from . import confidential, logs, models, reserve, retention, startup, stored, tracing, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -105,6 +105,7 @@ AFTER: dict[str, tuple[Patch, ...]] = {
     "anthropic._base_client": (close_no_client_from_its_finaliser,),
     "fastapi._compat": (startup.make_validators_on_demand,),
     "letta.data_sources.redis_client": (give_redis_its_password, speak_tls_with_redis),
+    "letta.agents.letta_agent_v3": (stored.fail_a_turn_that_is_not_stored,),
     "letta.config": (confidential.keep_uri_out_of_config_file,),
     "letta.llm_api.openai": (models.take_any_list_of_models,),
     "letta.llm_api.openai_client": (models.offer_no_empty_list_of_tools,),
@@ -127,7 +128,10 @@ AFTER: dict[str, tuple[Patch, ...]] = {
         startup.start_without_nltk,
         startup.start_one_at_a_time,
         unavailable.answer_with_retry_after,
+        reserve.refuse_before_the_disk_is_full,
+        retention.forget_old_traces,
     ),
+    "letta.services.agent_manager": (stored.store_an_agent_with_its_first_messages,),
     "letta.services.clickhouse_otel_traces": (tracing.read_without_password,),
     "letta.services.helpers.tool_execution_helper": (confidential.hide_environment_from_pip,),
     "letta.services.tool_sandbox.base": (confidential.hide_environment_from_tools,),

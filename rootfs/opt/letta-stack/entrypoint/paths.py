@@ -29,6 +29,7 @@ SERVICES = Path("/etc/letta-stack/services")
 SCAN_DIR = Path("/run/service")
 
 INIT_SQL = Path("/docker-entrypoint-initdb.d/init.sql")
+DISK_SQL = Path("/docker-entrypoint-initdb.d/disk.sql")
 POSTGRES_BIN = Path("/usr/lib/postgresql/15/bin")
 POSTGRES_SOCKETS = Path("/run/postgresql")
 ALEMBIC = Path("/opt/letta/alembic")

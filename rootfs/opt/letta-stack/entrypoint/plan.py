@@ -6,7 +6,7 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import database, environment, models, telemetry
+from . import database, environment, models, reserve, retention, telemetry
 from .errors import BadSetting
 from .telemetry import LOOPBACK
 
@@ -71,6 +71,9 @@ def make_plan(settings: Mapping[str, str]) -> Plan:
     backend = telemetry.backend(settings)
     telemetry.collector_environment(settings)
     telemetry.configuration(settings)
+    # The server reads these two itself; here a mistake ends the start.
+    reserve.size(settings)
+    retention.seconds(settings)
     return Plan(
         database=database.from_environment(settings),
         redis=(redis_host, environment.port(settings, "LETTA_REDIS_PORT", default=6379))

@@ -1,4 +1,4 @@
-"""While PostgreSQL restarts or has no connection left, clients are told to try again, and nothing of the driver's internals."""
+"""While PostgreSQL restarts, or has no connection or no disk left, clients are told so, and nothing of the driver's internals."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-    from contextlib import AbstractAsyncContextManager
 
     Handler = Callable[[Any, Exception], Awaitable[Any]]
 
 RETRY_SECONDS = 2
 DETAIL = "The database is not available at the moment. Please try again."
+FULL_DETAIL = (
+    "The database's disk is full, so this was not stored. Free some space, then try again."
+)
+INSUFFICIENT_STORAGE = 507
+NO_RETRY = {"X-Should-Retry": "false"}
+"""For clients of the SDK, which would repeat it at once."""
 
 CONNECT_SECONDS = 10
 
@@ -29,8 +34,10 @@ _DRIVER_ERRORS = (
 )
 
 
-_inside: contextvars.ContextVar[bool] = contextvars.ContextVar("inside", default=False)
-"""Whether the task has a session already."""
+_current: contextvars.ContextVar[Any] = contextvars.ContextVar("current", default=None)
+"""The session that the task has already."""
+_joined: contextvars.ContextVar[bool] = contextvars.ContextVar("joined", default=False)
+"""Whether further sessions of the task are that one."""
 
 
 def is_unavailable(error: BaseException, *, network: bool = False) -> bool:
@@ -39,6 +46,22 @@ def is_unavailable(error: BaseException, *, network: bool = False) -> bool:
     ``network``: whether an error of a socket can only be the database's.
     """
     return any(_means_unavailable(one, network=network) for one in _chain(error))
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell whether an error, or what caused it, means that the database's disk is full."""
+    full = importlib.import_module("asyncpg.exceptions").DiskFullError
+    return any(isinstance(one, full) for one in _chain(error))
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[None]:
+    """Let what opens a session in this block use the one that the task has, and leave the commit to that."""
+    before = _joined.set(_current.get() is not None)
+    try:
+        yield
+    finally:
+        _joined.reset(before)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -82,29 +105,30 @@ def say_so_in_sessions(module: Any) -> None:
 
     @contextlib.asynccontextmanager
     async def async_session(_: Any) -> AsyncIterator[Any]:
+        outer = _current.get()
+        if outer is not None and _joined.get():
+            yield outer
+            return
         try:
             async with (
-                contextlib.nullcontext() if _inside.get() else _marked(places),
+                places if outer is None else contextlib.nullcontext(),
                 _transaction(module.async_session_factory()) as session,
             ):
-                yield session
+                _current.set(session)
+                try:
+                    yield session
+                finally:
+                    _current.set(outer)
         except Exception as error:
-            if not is_unavailable(error, network=True):
+            full = is_full(error)
+            if not full and not is_unavailable(error, network=True):
                 raise
             errors = importlib.import_module("letta.errors")
-            raise errors.LettaServiceUnavailableError(DETAIL, service_name="database") from error
+            raise errors.LettaServiceUnavailableError(
+                FULL_DETAIL if full else DETAIL, service_name="database"
+            ) from error
 
     module.DatabaseRegistry.async_session = async_session
-
-
-@contextlib.asynccontextmanager
-async def _marked(places: AbstractAsyncContextManager[Any]) -> AsyncIterator[None]:
-    async with places:
-        _inside.set(True)
-        try:
-            yield
-        finally:
-            _inside.set(False)
 
 
 @contextlib.asynccontextmanager
@@ -137,7 +161,7 @@ def connect_in_time(module: Any) -> None:
 
 
 def answer_with_retry_after(module: Any) -> None:
-    """Answer 503 with Retry-After.
+    """Answer 503 with Retry-After, or 507 if the disk is full.
 
     letta/server/rest_api/app.py, create_application: answers 500 to most of these errors, and tells nobody when to retry.
     """
@@ -149,6 +173,12 @@ def answer_with_retry_after(module: Any) -> None:
 
     def with_retry(original: Handler, *, always: bool) -> Handler:
         async def handle(request: Any, error: Exception) -> Any:
+            if is_full(error):
+                return response(
+                    status_code=INSUFFICIENT_STORAGE,
+                    content={"detail": FULL_DETAIL},
+                    headers=NO_RETRY,
+                )
             if is_unavailable(error):
                 answer = response(status_code=503, content={"detail": DETAIL})
             elif always:

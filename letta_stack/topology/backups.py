@@ -1,0 +1,74 @@
+"""The schedule of backups as settings, and the directories that its service writes to."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from letta_stack.base import flags
+from letta_stack.base.paths import STATE
+from letta_stack.errors import BadSettings, BadValue
+from letta_stack.secrets.store import Store
+from letta_stack.topology import monitoring
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from letta_stack.topology.project import Project
+
+RECIPIENTS_VARIABLE = "LETTA_STACK_BACKUP_RECIPIENTS"  # whoever sets it wants the schedule
+INTERVAL_VARIABLE = "LETTA_STACK_BACKUP_INTERVAL"
+KEEP_VARIABLE = "LETTA_STACK_BACKUP_KEEP"
+DAYS_VARIABLE = "LETTA_STACK_BACKUP_DAYS"
+DIRECTORY_VARIABLE = "LETTA_STACK_BACKUP_DIR"
+DEFAULTS = {INTERVAL_VARIABLE: "24h", KEEP_VARIABLE: "7", DAYS_VARIABLE: "7"}
+UNITS = {"m": 60, "h": 3600, "d": 86400}
+INTERVAL = re.compile(r"([1-9][0-9]{0,4})([mhd])")
+
+
+def interval(text: str) -> int:
+    """Read a time like 24h; return seconds. Raises ``BadValue``."""
+    match = INTERVAL.fullmatch(text)
+    if match is None:
+        raise BadValue(f"{INTERVAL_VARIABLE} {text!r} is not a time; give one such as 24h or 30m")
+    return int(match[1]) * UNITS[match[2]]
+
+
+def retention(settings: Mapping[str, str]) -> tuple[int, int]:
+    """Return how many backups are kept, and those of how many days. Raises ``BadValue``."""
+    keep, days = (
+        flags.count(name, settings.get(name) or DEFAULTS[name])
+        for name in (KEEP_VARIABLE, DAYS_VARIABLE)
+    )
+    if keep < 1:
+        raise BadValue(f"{KEEP_VARIABLE} 0 would delete the last backup; keep at least 1")
+    return keep, days
+
+
+def wanted(project: Project) -> bool:
+    """Tell whether backups are made on a schedule: where they are to be, and somebody can open them."""
+    return project.topology.secrets and bool(project.setting(RECIPIENTS_VARIABLE))
+
+
+def prepare(project: Project) -> None:
+    """Check the settings of a schedule and make its directories, for the user of the service. Raises ``BadSettings``."""
+    if not wanted(project):
+        return
+    settings = {name: project.setting(name) for name in DEFAULTS}
+    try:
+        interval(settings[INTERVAL_VARIABLE] or DEFAULTS[INTERVAL_VARIABLE])
+        retention(settings)
+    except BadValue as error:
+        raise BadSettings(f"{error} (in .env or the shell)") from error
+    owner = Store.of(project.name).user
+    for path, mode in ((directory(project), 0o700), (monitoring.directory(project.name), 0o755)):
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+        if os.getuid() == 0:
+            os.chown(path, int(owner["LETTA_STACK_UID"]), int(owner["LETTA_STACK_GID"]))
+
+
+def directory(project: Project) -> Path:
+    """Return where the service leaves backups."""
+    return STATE / project.name / "backups"

@@ -1,0 +1,269 @@
+"""What is kept: the disk becomes full and loses nothing, what grows has an end, and backups are made by themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pyrage
+import pytest
+import requests
+from python_on_whales import docker
+
+from letta_stack.operate import postgres, store, verify
+from letta_stack.topology import monitoring, secret_files
+from letta_stack.topology.catalogue import BACKUP, DATABASE
+from letta_stack.topology.project import Project
+from tests.smoke import harness
+from tests.smoke.conftest import Deployment, deployed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from letta_stack.operate.postgres import Postgres
+
+RESERVE_MIB = 96
+DISK_MIB = 420
+"""A new database, its log, and the reserve."""
+SETTINGS = {
+    "LETTA_STACK_DISK_RESERVE": str(RESERVE_MIB),
+    # What the shortened clock of the test below needs.
+    "LETTA_STACK_TRACES_KEEP": "8s",
+    "LETTA_STACK_BACKUP_INTERVAL": "1m",
+    "LETTA_STACK_BACKUP_KEEP": "1",
+    "LETTA_STACK_BACKUP_DAYS": "0",
+}
+IDENTITY = pyrage.x25519.Identity.generate()
+RECIPIENT = {"LETTA_STACK_BACKUP_RECIPIENTS": str(IDENTITY.to_public())}
+FILL = """
+rest=$(($(df -Pk "$1" | awk 'NR == 2 { print $4 }') - $2))
+test "$rest" -le 0 || head -c "${rest}k" /dev/zero >> "$1/filler"
+"""
+WORDS = " ".join(["word"] * 60)
+FULL_FUNCTION = """
+CREATE FUNCTION public.full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$;
+"""
+
+
+@pytest.fixture(scope="module")
+def small(topology: str) -> Iterator[Deployment]:
+    """Bring a topology up whose database has little disk: memory, of which the engine makes a volume of any size."""
+    project = f"{harness.RUN}-{topology}-full"
+    embedded = topology == "single"
+    short_name, owner = ("letta", 0) if embedded else ("db", 999)
+    if not embedded:
+        # Before the volume: `inv up` makes no new secrets beside data.
+        secret_files.prepare(Project.of(topology, project=project))
+    docker.volume.create(
+        f"{project}_{short_name}",
+        driver="local",
+        options={
+            "type": "tmpfs",
+            "device": "tmpfs",
+            "o": f"size={DISK_MIB}m,uid={owner},gid={owner},mode=755",
+        },
+        labels={
+            "com.docker.compose.project": project,
+            "com.docker.compose.volume": short_name,
+        },
+    )
+    settings = harness.PROVIDER | SETTINGS | ({} if embedded else RECIPIENT)
+    with deployed(topology, f"{topology}-full", settings) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def database(small: Deployment) -> Postgres:
+    return postgres.of(small.stack)
+
+
+def fill(one: Deployment, *, leave_mib: int) -> None:
+    """Write a file until so much is left on the database's disk."""
+    where, container = place(one)
+    command = ["sh", "-c", FILL, "sh", where, str(leave_mib * 1024)]
+    docker.container.execute(container, command, user=None if container != one.container else "0")
+
+
+def place(one: Deployment) -> tuple[str, str]:
+    names = {state.service: state.container for state in one.stack.runner.states()}
+    if DATABASE.name in names:
+        return "/var/lib/postgresql/data", names[DATABASE.name]
+    return "/var/lib/letta", one.container
+
+
+@contextlib.contextmanager
+def filled(one: Deployment, *, leave_mib: int) -> Iterator[None]:
+    where, container = place(one)
+    fill(one, leave_mib=leave_mib)
+    try:
+        yield
+    finally:
+        docker.container.execute(container, ["rm", "-f", f"{where}/filler"])
+
+
+def call(one: Deployment, method: str, path: str, body: Any = None) -> requests.Response:
+    return requests.request(
+        method,
+        f"{one.url}/v1{path}",
+        json=body,
+        headers={"Authorization": f"Bearer {one.password}"},
+        timeout=60,
+    )
+
+
+def status(one: Deployment) -> str:
+    return str(call(one, "GET", "/health/").json()["status"])
+
+
+def texts(one: Deployment, agent: str) -> list[str]:
+    """Return what the users of an agent said, as it is stored."""
+    messages = call(one, "GET", f"/agents/{agent}/messages?limit=100").json()
+    return [str(one["content"]) for one in messages if one["message_type"] == "user_message"]
+
+
+def agents(one: Deployment) -> dict[str, str]:
+    return {agent["id"]: agent["name"] for agent in call(one, "GET", "/agents/").json()}
+
+
+@pytest.mark.only("single", "prod")
+def test_writing_ends_before_the_disk_is_full_and_room_brings_it_back(small: Deployment) -> None:
+    agent, other = (
+        call(small, "POST", "/agents/", {"model": harness.MODEL}).json()["id"] for _ in range(2)
+    )
+    started = small.inspect().state.started_at
+    streamed: list[str] = []
+
+    def stream() -> None:
+        body = {"input": f"running {WORDS}", "streaming": True, "stream_tokens": True}
+        streamed.append(call(small, "POST", f"/agents/{agent}/messages/stream", body).text)
+
+    turn = threading.Thread(target=stream)
+    turn.start()
+    time.sleep(1)
+    with filled(small, leave_mib=RESERVE_MIB // 2):
+        harness.expect(lambda: status(small) == "disk-full", timeout=10, what="health to say so")
+
+        for method, path, body in (
+            ("POST", f"/agents/{agent}/messages", {"input": "refused"}),
+            ("POST", "/agents/", {"model": harness.MODEL, "name": "refused"}),
+            ("PATCH", f"/agents/{agent}", {"name": "refused"}),
+        ):
+            answer = call(small, method, path, body)
+            assert answer.status_code == 507, answer.text
+            assert answer.json()["reason"] == "disk-full"
+            assert "kept in reserve" in answer.json()["detail"]
+        assert call(small, "GET", "/ready/").status_code == 503
+        assert call(small, "GET", "/health/").ok
+        assert small.health == "healthy"
+        # No password, no news.
+        assert requests.post(f"{small.url}/v1/agents/", timeout=10).status_code == 401
+
+        turn.join(60)
+        assert streamed
+        assert "data: [DONE]" in streamed[0]
+        assert f"running {WORDS}" in texts(small, agent)
+        assert call(small, "DELETE", f"/agents/{other}").ok
+
+    harness.expect(lambda: status(small) == "ok", timeout=10, what="health to be ok again")
+    assert call(small, "POST", f"/agents/{agent}/messages", {"input": "works again"}).ok
+    assert "refused" not in agents(small).values()
+    assert texts(small, agent)[-1:] == ["works again"]
+    assert small.inspect().state.started_at == started
+
+
+@pytest.mark.only("single", "prod")
+def test_what_cannot_be_stored_is_an_error_and_leaves_nothing_half_made(
+    small: Deployment, database: Postgres
+) -> None:
+    agent = call(small, "POST", "/agents/", {"model": harness.MODEL}).json()["id"]
+    before = agents(small)
+    database.query(
+        FULL_FUNCTION + "CREATE TRIGGER full_disk BEFORE INSERT ON messages "
+        "FOR EACH ROW EXECUTE FUNCTION public.full_disk();"
+    )
+    try:
+        turn = call(small, "POST", f"/agents/{agent}/messages", {"input": "lost"})
+        body = {"input": "lost", "streaming": True, "stream_tokens": True}
+        streamed = call(small, "POST", f"/agents/{agent}/messages/stream", body).text
+        made = call(small, "POST", "/agents/", {"model": harness.MODEL, "name": "half-made"})
+    finally:
+        database.query("DROP FUNCTION public.full_disk() CASCADE")
+
+    for answer in (turn, made):
+        assert answer.status_code == 507, answer.text
+        assert "disk is full" in answer.json()["detail"]
+    assert "event: error" in streamed
+    assert "end_turn" not in streamed
+    assert texts(small, agent) == []
+    assert agents(small) == before
+    assert call(small, "POST", f"/agents/{agent}/messages", {"input": "kept"}).ok
+
+
+def traces(database: Postgres) -> tuple[int, int]:
+    """Return how many there are, and the size of their table in KiB."""
+    sql = "SELECT count(*), pg_total_relation_size('provider_traces') / 1024 FROM provider_traces"
+    (row,) = database.query(sql)
+    return int(row[0]), int(row[1])
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        pytest.param(4, marks=pytest.mark.only("single", "prod")),
+        pytest.param(
+            240,
+            marks=[pytest.mark.only("prod"), pytest.mark.long, pytest.mark.timeout(1200)],
+        ),
+    ],
+)
+def test_what_is_kept_for_debugging_reaches_a_plateau(
+    small: Deployment, database: Postgres, turns: int
+) -> None:
+    agent = call(small, "POST", "/agents/", {"model": harness.MODEL}).json()["id"]
+    seen = []
+    for number in range(turns):
+        assert call(small, "POST", f"/agents/{agent}/messages", {"input": f"turn {number}"}).ok
+        seen.append(traces(database))
+        if number % 60 == 59:
+            assert call(small, "PATCH", f"/agents/{agent}/reset-messages", {}).ok
+    print(json.dumps(seen))
+
+    half = turns // 2
+    if half > 100:
+        assert max(size for _, size in seen[half:]) <= 1.2 * max(size for _, size in seen[:half])
+    harness.expect(lambda: traces(database)[0] == 0, timeout=30, what="old traces to go")
+    assert database.value("SHOW max_wal_size") == "256MB"
+
+
+@pytest.mark.only("prod")
+def test_backups_are_made_by_themselves_and_can_be_restored(
+    small: Deployment, tmp_path: Path
+) -> None:
+    directory = store.directory_of(small.stack.name)
+    harness.expect(lambda: store.every(directory), timeout=90, what="a backup")
+    first = store.find(directory, "latest")
+    container = docker.container.inspect(small.service(BACKUP))
+    assert container.host_config.readonly_rootfs
+    assert container.config.user.partition(":")[0] not in {"", "0"}
+    assert not [one.source for one in container.mounts if one.source.endswith(".sock")]
+
+    identity = tmp_path / "identity"
+    identity.write_text(str(IDENTITY))
+    assert "are equal" in verify.verify(first, identity=identity, key="")
+    everything = b"".join(one.read_bytes() for one in first.directory.iterdir())
+    assert not [name for name, one in small.secrets().items() if one.encode() in everything]
+    metric = monitoring.directory(small.stack.name) / f"{monitoring.BACKUP}.prom"
+    assert float(metric.read_text().split()[-1]) >= first.created.timestamp()
+
+    (first.directory / store.VERIFIED).unlink()
+    harness.expect(
+        lambda: first.id not in [one.id for one in store.every(directory)],
+        timeout=120,
+        what="the next backup to take the place of the first",
+    )
+    assert [one.problem for one in store.every(directory)] == [""]

@@ -227,6 +227,13 @@ def alerts(session: nox.Session) -> None:
     run_docker(session, "pytest", *selected(session, "tests/alerts"))
 
 
+@nox.session(requires=["images"], default=False)
+def faults(session: nox.Session) -> None:
+    """Break a running stack in every known way; nothing may be lost. Arguments go to pytest (--seed N, -k NAME)."""
+    install(session, "smoke")
+    run_docker(session, "pytest", *selected(session, "tests/faults"))
+
+
 @nox.session(tags=["docker"], requires=["engine"])
 def compose(session: nox.Session) -> None:
     """Test what compose makes of every topology. Arguments go to pytest."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from letta_stack.base import console, lock, process
 from letta_stack.base.wait import wait_until
 from letta_stack.certs import store as certificates
-from letta_stack.errors import FaultsFailed, FaultsRefused
+from letta_stack.errors import FaultsFailed, FaultsRefused, LettaStackError
 from letta_stack.operate import replicas
 from letta_stack.operate.faults import audit, catalogue, load, report, workload
 from letta_stack.operate.faults.client import Client
@@ -180,9 +180,13 @@ def one(stack: Stack, model: workload.Model, fault: Fault, seed: int) -> Outcome
         scene = Scene(stack, running, Random(f"{seed} {fault.name}"), model)  # noqa: S311 - no secret
         with running:
             time.sleep(BEFORE_SECONDS)
-            with fault.act(scene):
-                acted = time.monotonic()
-                whole_since = watch(stack, acted + fault.seconds)
+            acted, whole_since = time.monotonic(), None
+            try:
+                with fault.act(scene):
+                    acted = time.monotonic()
+                    whole_since = watch(stack, acted + fault.seconds)
+            except LettaStackError as error:
+                scene.breaches.append(f"it could not be caused: {error}")
             since = time.monotonic() if fault.undo else acted
             if fault.undo or whole_since is None:
                 whole_since = recover(stack)

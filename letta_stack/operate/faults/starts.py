@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from letta_stack.base import process
+from letta_stack.base import console, process
 from letta_stack.base.wait import wait_until
 from letta_stack.operate import postgres
 from letta_stack.operate.faults.model import MESSAGE, READ, STREAM, Expect, Fault
+from letta_stack.operate.faults.stack import docker
 from letta_stack.secrets import kinds
 from letta_stack.secrets.store import Store
+from letta_stack.topology.catalogue import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,8 +48,9 @@ class Scratch:
     name: str
 
     def revision(self) -> str:
-        """Return where the migrations have brought it."""
-        return self.target.value(REVISION, database=self.name)
+        """Return where the migrations have brought it, "" if nowhere."""
+        there = self.target.value("SELECT to_regclass('alembic_version')", database=self.name)
+        return self.target.value(REVISION, database=self.name) if there else ""
 
     def at_work(self) -> bool:
         """Say whether a migration holds its lock."""
@@ -79,9 +82,16 @@ def scratch(stack: Stack) -> Iterator[Scratch]:
 def run(stack: Stack, mode: str, options: list[str], variables: Mapping[str, str]) -> int:
     """Run a container of the server's image in one of its modes; secrets go through the environment."""
     settings = {**variables, "LETTA_ENCRYPTION_KEY": secrets.token_hex(16)}
-    names = [f"--env={name}" for name in settings]
-    command = ["docker", "run", "--rm", "--no-healthcheck", *options, *names, stack.image, mode]
-    return process.probe(command, env=settings, timeout=START_SECONDS).exit_code
+    user = docker("inspect", "--format={{.Config.User}}", stack.containers(SERVER)[0]).strip()
+    own = f"uid={user.partition(':')[0]}"
+    # What compose.yaml gives these modes.
+    options += [f"--user={user}", f"--tmpfs=/run:{own}", f"--tmpfs=/var/lib/letta:{own},exec"]
+    options += ["--rm", "--init", "--no-healthcheck", *(f"--env={name}" for name in settings)]
+    command = ["docker", "run", *options, stack.image, mode]
+    done = process.probe(command, env=settings, timeout=START_SECONDS)
+    for line in (done.stdout + done.stderr).splitlines()[-2:]:
+        console.say(f"  {line}")
+    return done.exit_code
 
 
 @contextlib.contextmanager

@@ -50,6 +50,7 @@ LOCKED = {
     "types": ["pyproject.toml", "--group=types"],
     "test": ["pyproject.toml", "--group=test"],
     "smoke": ["pyproject.toml", "--group=smoke"],
+    "bench": ["pyproject.toml", "--group=bench"],
     "image": ["--group=image"],
     "backup": ["--group=backup"],
     "debugger": ["--group=debugger"],
@@ -226,6 +227,20 @@ def alerts(session: nox.Session) -> None:
     """Test every alert with promtool, and the receivers with amtool. Arguments go to pytest."""
     install(session, "test")
     run_docker(session, "pytest", *selected(session, "tests/alerts"))
+
+
+@nox.session(requires=["images"], default=False)
+def faults(session: nox.Session) -> None:
+    """Break a running stack in every known way; nothing may be lost. Arguments go to pytest (--seed N, -k NAME)."""
+    install(session, "smoke")
+    run_docker(session, "pytest", *selected(session, "tests/faults"))
+
+
+@nox.session(requires=["images"], default=False)
+def load(session: nox.Session) -> None:
+    """Measure what `prod` can take. Arguments: another module, and what it takes (default: bench.load)."""
+    install(session, "bench")
+    run_docker(session, "python", "-m", *(session.posargs or ["bench.load"]))
 
 
 @nox.session(tags=["docker"], requires=["engine"])

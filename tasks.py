@@ -9,6 +9,7 @@ from letta_stack.cli import (
     build,
     certs,
     engine,
+    faults,
     lint,
     operate,
     otelcol,
@@ -46,6 +47,7 @@ ns = Collection(
     operate.deploy,
     operate.rollback,
     operate.trim,
+    faults.faults,
 )
 
 ns.add_collection(

@@ -207,6 +207,18 @@ class ProjectLocked(LettaStackError):
     exit_code = 44
 
 
+class FaultsRefused(LettaStackError):
+    """Faults are not caused here: the project is no staging stack, is not healthy, or nobody confirmed them."""
+
+    exit_code = 46
+
+
+class FaultsFailed(LettaStackError):
+    """A fault did more than it may: a lost write, an outage, an unclear answer; the report says which."""
+
+    exit_code = 47
+
+
 class TooFewResources(LettaStackError):
     """The engine has less memory than the topology reserves."""
 

@@ -474,6 +474,33 @@ TABLE = (
             Wire("--no-backup", "order.backup", default=True, given=None, value=False),
         ),
     ),
+    Wiring(
+        "faults",
+        "letta_stack.operate.faults.run:faults",
+        (
+            *PROD_DEFAULT,
+            Wire("--only", "order.only", [], "redis-gone", ["redis-gone"]),
+            Wire("--seed", "order.seed", None, "7", 7),
+            switch("--yes", "order.yes"),
+            switch("--dry-run", "order.dry_run"),
+        ),
+        fixed={"order.as_json": False},
+    ),
+    Wiring(
+        "faults",
+        "letta_stack.operate.faults.run:faults",
+        (),
+        base=("--json",),
+        fixed={"order.as_json": True},
+    ),
+    Wiring(
+        "faults",
+        "letta_stack.operate.faults.report:catalogue",
+        (),
+        base=("--list",),
+        answer="all",
+        fixed={"stdout": "all\n"},
+    ),
     Wiring("rollback", "letta_stack.operate.deploy:rollback", (*PROD_DEFAULT, DRY_RUN)),
     Wiring(
         "support-bundle",

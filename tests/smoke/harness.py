@@ -259,6 +259,18 @@ def script(
 
 
 @contextlib.contextmanager
+def variant(name: str, line: str) -> Iterator[str]:
+    """Make an image that differs from the server's in one line."""
+    image = f"letta-stack/smoke:{RUN}-{name}"
+    recipe = f"FROM {IMAGE}\n{line}\n"
+    process.capture(["docker", "build", "--quiet", "--tag", image, "-"], stdin=recipe)
+    try:
+        yield image
+    finally:
+        process.probe(["docker", "image", "rm", image])
+
+
+@contextlib.contextmanager
 def network(name: str, **options: Any) -> Iterator[str]:
     """Make a network of this run's own."""
     created = docker.network.create(name, **options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import signal
 import subprocess
@@ -26,8 +25,6 @@ from tests.smoke.conftest import arguments_of
 from tests.smoke.test_agents import WORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from letta_client import Letta
     from letta_client.types import AgentState
 
@@ -37,18 +34,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.last, pytest.mark.only("prod")]
 
 EACH_SECOND = 10
-
-
-@contextlib.contextmanager
-def variant(name: str, line: str) -> Iterator[str]:
-    """Make an image that differs from the server's in one line."""
-    image = f"letta-stack/smoke:{harness.RUN}-{name}"
-    recipe = f"FROM {harness.IMAGE}\n{line}\n"
-    process.capture(["docker", "build", "--quiet", "--tag", image, "-"], stdin=recipe)
-    try:
-        yield image
-    finally:
-        process.probe(["docker", "image", "rm", image])
 
 
 class Clients:
@@ -125,7 +110,7 @@ def test_nobody_notices_a_deployment_and_the_way_back(
             )
 
     try:
-        with variant("next", "LABEL smoke=next") as image, Clients(deployment) as clients:
+        with harness.variant("next", "LABEL smoke=next") as image, Clients(deployment) as clients:
             begin_and_kill(deployment, image)
             listener = threading.Thread(target=listen)
             listener.start()
@@ -134,7 +119,7 @@ def test_nobody_notices_a_deployment_and_the_way_back(
             after = containers(deployment)
 
             with (
-                variant("broken", 'ENTRYPOINT ["false"]') as broken,
+                harness.variant("broken", 'ENTRYPOINT ["false"]') as broken,
                 pytest.raises(DeployFailed, match="the old replicas serve on"),
             ):
                 deploy.deploy(stack, deploy.Order(image=broken, backup=False))

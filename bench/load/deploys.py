@@ -1,0 +1,104 @@
+"""Nobody notices a deployment: requests and streams at a steady rate while servers are replaced again and again.
+
+    python -m bench.load.deploys [--requests N] [--raw FILE]
+
+20 clients of the SDK call once a second, 20 more have a stream open all the time. Meanwhile two images take turns, and at the
+end one is rolled back. The whole, 20 000 requests, takes 17 minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.load import locusts
+from letta_stack.base import process
+from letta_stack.base.paths import STATE
+from letta_stack.operate import deploy
+from letta_stack.operate.faults import run, workload
+from letta_stack.topology import deployed as history
+from tests.smoke import harness
+from tests.smoke.conftest import deployed
+
+if TYPE_CHECKING:
+    from letta_stack.operate.faults.stack import Stack
+
+CLIENTS = 20  # one request a second each
+STREAMS = 20
+STREAM_WORDS = 80  # twelve seconds
+MARK_SECONDS = 60.0  # of a rollback
+
+
+def seconds_of(call: object, *arguments: Any, **options: Any) -> float:
+    """Return how long a call takes."""
+    began = time.monotonic()
+    call(*arguments, **options)  # type: ignore[operator]
+    return round(time.monotonic() - began, 1)
+
+
+def prove(stack: Stack, images: tuple[str, str], requests: int) -> dict[str, Any]:
+    """Deploy in a loop as long as the clients work, and roll back at the end."""
+    project, seconds = stack.project, requests / CLIENTS
+    deploys: list[float] = []
+    with ThreadPoolExecutor(2) as pool:
+        calls = pool.submit(locusts.run, stack, "Api", users=CLIENTS, seconds=seconds)
+        streams = pool.submit(
+            locusts.run, stack, "Listener", users=STREAMS, seconds=seconds, words=STREAM_WORDS
+        )
+        for image in cycle(images):
+            order = deploy.Order(image=image, backup=False)
+            deploys.append(seconds_of(deploy.deploy, project, order))
+            if calls.done() or len(deploys) * deploys[-1] > seconds - deploys[-1]:
+                break
+        rollback = seconds_of(deploy.rollback, project, dry_run=False)
+    return {
+        "calls": {name: asdict(one) for name, one in calls.result().items()},
+        "streams": {name: asdict(one) for name, one in streams.result().items()},
+        "deploy_seconds": deploys,
+        "rollback_seconds": rollback,
+    }
+
+
+def main() -> None:
+    """Prove and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--raw", type=Path)
+    options = parser.parse_args()
+    with deployed("prod", "deploys", harness.PROVIDER) as deployment:
+        stack = run.of(deployment.stack)
+        try:
+            with (
+                harness.variant("one", "LABEL bench=one") as one,
+                harness.variant("two", "LABEL bench=two") as two,
+                workload.model(stack),
+            ):
+                found = prove(stack, (one, two), options.requests)
+        finally:
+            for past in history.history(stack.project.name):
+                process.probe(["docker", "image", "rm", past.tag])
+            shutil.rmtree(STATE / stack.project.name, ignore_errors=True)
+    if options.raw:
+        options.raw.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    calls, streams = found["calls"]["all"], found["streams"]["messages.stream"]
+    count = len(found["deploy_seconds"])
+    print(
+        f"{count} deployments, {found['deploy_seconds']} s each, a rollback in {found['rollback_seconds']} s"
+    )
+    print(f"calls:   {calls['failures']} failed of {calls['requests']}, p95 {calls['p95']:.0f} ms")
+    print(f"streams: {streams['failures']} cut of {streams['requests']}")
+    if calls["failures"] or streams["failures"]:
+        raise SystemExit("somebody noticed")
+
+
+if __name__ == "__main__":
+    main()

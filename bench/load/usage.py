@@ -1,0 +1,78 @@
+"""What a stack uses and how it grows: processor time, memory, bytes on disk."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.gateway import cpu_seconds
+from letta_stack.base import process
+from letta_stack.operate import postgres
+from letta_stack.topology.catalogue import COLLECTOR, SERVER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from letta_stack.operate.faults.stack import Stack
+
+TELEMETRY = "/var/lib/letta/otel"
+# What a restart would give back and the kernel takes when it needs it is not the server's.
+_MEMORY = "cat /sys/fs/cgroup/memory.stat 2>/dev/null || cat /sys/fs/cgroup/memory/memory.stat"
+_OWN = {"anon", "total_rss"}  # cgroup v2, v1
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """What grows with messages."""
+
+    database: int
+    provider_traces: int
+    logs: int
+    telemetry: int
+
+    def per(self, before: Bytes, count: int) -> dict[str, float]:
+        """Return the growth for each of ``count`` messages."""
+        return {
+            name: round((value - getattr(before, name)) / count, 1)
+            for name, value in vars(self).items()
+        }
+
+
+def memory(container: str) -> int:
+    """Return the anonymous memory of a container in bytes."""
+    text = process.capture(["docker", "exec", container, "sh", "-c", _MEMORY])
+    fields = dict(line.split() for line in text.splitlines())
+    return int(next(fields[name] for name in ("total_rss", "anon") if name in fields))
+
+
+def cpu(stack: Stack) -> dict[str, float]:
+    """Return the processor seconds that each service has used."""
+    used: dict[str, float] = {}
+    for one in stack.states():
+        used[one.service] = used.get(one.service, 0.0) + cpu_seconds(one.container)
+    return used
+
+
+def size(stack: Stack) -> Bytes:
+    """Return how much there is now, dead rows included: that is what the disk holds."""
+    target = postgres.of(stack.project)
+    collector = stack.containers(COLLECTOR.name)[0]
+    telemetry = process.capture(["docker", "exec", collector, "du", "-sb", TELEMETRY]).split()[0]
+    return Bytes(
+        database=int(target.value("SELECT pg_database_size(current_database())")),
+        provider_traces=int(target.value("SELECT pg_total_relation_size('provider_traces')")),
+        logs=sum(map(log_bytes, stack.containers(SERVER))),
+        telemetry=int(telemetry),
+    )
+
+
+def log_bytes(container: str) -> int:
+    """Return the length of what a container has logged so far."""
+    done = process.probe(["docker", "logs", container])
+    return len(done.stdout.encode()) + len(done.stderr.encode())
+
+
+def slope(samples: Sequence[tuple[int, int]]) -> float:
+    """Return the growth in bytes a message of samples of (messages so far, bytes)."""
+    return statistics.linear_regression(*zip(*samples, strict=True)).slope

@@ -1,0 +1,1 @@
+"""Faults on purpose: what a running topology does when a part of it breaks, under a light load."""

@@ -1,0 +1,103 @@
+"""What a fault is, what is expected of the stack meanwhile, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from letta_stack.operate.faults.scene import Scene
+    from letta_stack.operate.faults.stack import Stack
+
+READ = "read"
+MESSAGE = "message"
+STREAM = "stream"
+KINDS = (READ, MESSAGE, STREAM)
+
+
+@dataclass(frozen=True)
+class Expect:
+    """What has to hold; that no acknowledged write is lost and every refusal is clear holds for all of them."""
+
+    healthy: float = 60.0  # seconds from the undo, or from the fault where nothing has to be undone
+    unaffected: tuple[str, ...] = ()  # the kinds of requests of which none may fail
+    at_most: float = 1.0  # the share of all requests that may fail
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way in which the stack breaks. ``act`` breaks it, and its exit undoes that whatever happened meanwhile."""
+
+    name: str
+    what: str
+    act: Callable[[Scene], AbstractContextManager[None]]
+    undo: str = ""  # "" is what repairs itself
+    seconds: float = 3.0  # how long it lasts
+    expect: Expect = field(default_factory=Expect)
+    needs: Callable[[Stack], str] = lambda _: ""  # why it cannot be caused here, "" if it can
+    quick: bool = False  # short and telling enough for every run of the checks
+
+
+@dataclass(frozen=True)
+class Count:
+    """Requests of one kind."""
+
+    sent: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one fault did."""
+
+    fault: str
+    what: str
+    seconds_to_healthy: float = 0.0
+    requests: dict[str, Count] = field(default_factory=dict)  # by kind
+    statuses: dict[str, int] = field(default_factory=dict)  # of failed requests; "0": no answer
+    acknowledged: int = 0  # messages whose turn ended with success
+    lost: int = 0  # of these, not whole in the database
+    stored_unacknowledged: int = 0  # the client saw a failure, the user's message is stored
+    spans_expected: int = 0
+    spans_lost: int | None = None  # None: the collector does not write to files
+    unclear: tuple[str, ...] = ()  # refusals that do not tell a client what to do
+    notes: tuple[str, ...] = ()
+    breaches: tuple[str, ...] = ()
+    skipped: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything that was asserted holds."""
+        return not self.breaches
+
+    @property
+    def verdict(self) -> str:
+        """Say it in a word."""
+        if self.skipped:
+            return "skipped"
+        return "passed" if self.passed else "FAILED"
+
+
+def breaches(expect: Expect, outcome: Outcome) -> Sequence[str]:
+    """Return a line for everything that does not hold."""
+    found = list(outcome.breaches)
+    if outcome.lost:
+        found.append(f"{outcome.lost} of {outcome.acknowledged} acknowledged messages are lost")
+    if not outcome.acknowledged:
+        found.append("no message was acknowledged, so nothing is proven")
+    if outcome.seconds_to_healthy > expect.healthy:
+        found.append(f"healthy after {outcome.seconds_to_healthy:.1f} s, not {expect.healthy:g} s")
+    found += [
+        f"{count} {kind} requests failed, none may"
+        for kind in expect.unaffected
+        if (count := outcome.requests[kind].failed)
+    ]
+    sent = sum(one.sent for one in outcome.requests.values())
+    failed = sum(one.failed for one in outcome.requests.values())
+    if failed > sent * expect.at_most:
+        found.append(f"{failed} of {sent} requests failed, more than {expect.at_most:.0%}")
+    found += [f"unclear answer: {one}" for one in outcome.unclear]
+    return found

@@ -1,0 +1,112 @@
+"""The table of what faults did: for people, for the release page, for programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from letta_stack.base.paths import REPORTS
+from letta_stack.operate import table
+from letta_stack.operate.faults.model import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from letta_stack.operate.faults.model import Fault, Outcome
+
+MARKDOWN = REPORTS / "faults.md"
+DATA = REPORTS / "faults.json"
+HEADER = (
+    *("fault", "outcome", "healthy after s", "failed reads", "failed messages", "cut streams"),
+    *("acknowledged", "lost", "spans lost"),
+)
+
+
+def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
+    """Return a row for each fault, in the order of the header."""
+    return [
+        (
+            one.fault,
+            one.verdict,
+            *(
+                ("",) * (len(HEADER) - 2)
+                if one.skipped
+                else (
+                    f"{one.seconds_to_healthy:.1f}",
+                    *(
+                        f"{one.requests[kind].failed} of {one.requests[kind].sent}"
+                        for kind in KINDS
+                    ),
+                    str(one.acknowledged),
+                    str(one.lost),
+                    "?" if one.spans_lost is None else f"{one.spans_lost} of {one.spans_expected}",
+                )
+            ),
+        )
+        for one in outcomes
+    ]
+
+
+def line(outcome: Outcome) -> str:
+    """Sum one fault up."""
+    if outcome.skipped:
+        return f"skipped: {outcome.skipped}"
+    failed = ", ".join(
+        f"{outcome.requests[kind].failed}/{outcome.requests[kind].sent} {kind}" for kind in KINDS
+    )
+    text = f"{outcome.verdict}: healthy after {outcome.seconds_to_healthy:.1f} s, failed {failed}, lost {outcome.lost} of {outcome.acknowledged}"
+    return "\n    ".join([text, *outcome.breaches])
+
+
+def to_text(outcomes: Sequence[Outcome]) -> str:
+    """Return the table for a terminal."""
+    return table.render([HEADER, *rows(outcomes)])
+
+
+def to_markdown(outcomes: Sequence[Outcome], seed: int) -> str:
+    """Return the table with what was expected and did not hold."""
+    cells = [HEADER, tuple("---" for _ in HEADER), *rows(outcomes)]
+    text = [f"| {' | '.join(row)} |" for row in cells]
+    failed = [f"- **{one.fault}**: {reason}" for one in outcomes for reason in one.breaches]
+    skipped = [f"- {one.fault} was skipped: {one.skipped}" for one in outcomes if one.skipped]
+    return "\n".join([f"Faults under load, seed {seed}:", "", *text, "", *failed, *skipped]).strip()
+
+
+def to_json(outcomes: Sequence[Outcome], seed: int) -> str:
+    """Return everything that is known."""
+    faults = [asdict(one) | {"passed": one.passed} for one in outcomes]
+    return json.dumps({"seed": seed, "faults": faults}, indent=1)
+
+
+def write(outcomes: Sequence[Outcome], seed: int) -> None:
+    """Leave both files in reports/."""
+    REPORTS.mkdir(exist_ok=True)
+    for path, text in ((MARKDOWN, to_markdown(outcomes, seed)), (DATA, to_json(outcomes, seed))):
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def catalogue(faults: Sequence[Fault]) -> str:
+    """Return what each fault does, how it is undone and what is asserted."""
+    return plan(faults, {})
+
+
+def plan(faults: Sequence[Fault], skipped: Mapping[str, str]) -> str:
+    """Return the same with what cannot be done here; ``skipped`` has the reason by name."""
+    cells = [("fault", "what happens", "undo", "asserted, besides that nothing is lost")]
+    for one in faults:
+        reason = skipped.get(one.name)
+        last = f"skipped: {reason}" if reason else asserted(one)
+        cells.append((one.name, one.what, one.undo or "repairs itself", last))
+    return table.render(cells)
+
+
+def asserted(fault: Fault) -> str:
+    """Say what has to hold, in words."""
+    expect = fault.expect
+    parts = [f"healthy within {expect.healthy:g} s"]
+    if expect.unaffected:
+        parts.append(f"no {' or '.join(expect.unaffected)} fails")
+    if expect.at_most < 1 and set(expect.unaffected) != set(KINDS):
+        parts.append(f"at most {expect.at_most:.0%} of requests fail")
+    return ", ".join(parts)

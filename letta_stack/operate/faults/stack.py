@@ -1,0 +1,119 @@
+"""A running project as the faults see it: its containers, their processes, and the machine under them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from letta_stack.base import process
+from letta_stack.errors import CommandFailed, NotRunning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from letta_stack.base.process import Completed
+    from letta_stack.operate.faults.client import Client
+    from letta_stack.topology.project import Project
+    from letta_stack.topology.runners.protocol import State
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of a container, with the numbers that the engine's machine gives it."""
+
+    pid: int
+    parent: int
+    command: str
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A project that was healthy when the faults began."""
+
+    project: Project
+    client: Client
+    image: str  # the server's, which also gives the tools that faults need
+    names: tuple[str, ...]  # of every container that has to be ready again
+
+    def states(self) -> list[State]:
+        """Return the states of the containers that count."""
+        return [one for one in self.project.runner.states() if one.container in self.names]
+
+    def containers(self, service: str) -> list[str]:
+        """Return the containers of a service, in the order of their names."""
+        found = sorted(one.container for one in self.states() if one.service == service)
+        if not found:
+            raise NotRunning(f"{service} of {self.project.name} has no container")
+        return found
+
+    def ready(self) -> bool:
+        """Say whether every container works and the API answers from the database."""
+        states = self.states()
+        return (
+            len(states) == len(self.names)
+            and all(one.ready for one in states)
+            and self.client.answers()
+        )
+
+    def processes(self, container: str) -> list[Process]:
+        """Return the processes of a container, the oldest first."""
+        text = process.capture(["docker", "top", container, "-eo", "pid,ppid,args"])
+        return parse_processes(text)
+
+    def process(self, container: str, wanted: Callable[[Process], bool]) -> Process:
+        """Return the oldest process of that kind. Raises ``NotRunning``."""
+        for one in self.processes(container):
+            if wanted(one):
+                return one
+        raise NotRunning(f"{container} has no such process")
+
+    def kill(self, *pids: int) -> None:
+        """Kill processes as a crash does: from outside, which also reaches a container's first one."""
+        words = " ".join(map(str, pids))
+        self.on_machine("sh", "-c", f"kill -KILL {words}")
+
+    def on_machine(self, *command: str, network: str = "none") -> Completed:
+        """Run a program of the engine's machine as its root, in the network that ``network`` names.
+
+        A container with all rights does it, so that a user of the engine needs no other rights, and an engine on
+        another machine is no different.
+        """
+        options = [
+            "--privileged",
+            "--pid=host",
+            "--user=0",
+            "--volume=/:/host",
+            "--entrypoint=chroot",
+        ]
+        return process.probe(
+            [
+                "docker",
+                "run",
+                "--rm",
+                f"--network={network}",
+                *options,
+                self.image,
+                "/host",
+                *command,
+            ]
+        )
+
+    def in_network_of(self, container: str, command: str) -> None:
+        """Run network tools of the engine's machine where a container has its interfaces. Raises ``CommandFailed``."""
+        done = self.on_machine("sh", "-c", command, network=f"container:{container}")
+        if not done.ok:
+            raise CommandFailed(["sh", "-c", command], done.exit_code, done.stderr)
+
+
+def parse_processes(text: str) -> list[Process]:
+    """Read the table of `docker top CONTAINER -eo pid,ppid,args`."""
+    rows = [line.split(None, 2) for line in text.splitlines()[1:]]
+    return sorted(
+        (Process(int(pid), int(parent), command) for pid, parent, command in rows),
+        key=lambda one: one.pid,
+    )
+
+
+def docker(*arguments: str) -> str:
+    """Run a command of the engine. Raises ``CommandFailed``."""
+    return process.capture(["docker", *arguments])

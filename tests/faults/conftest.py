@@ -1,0 +1,71 @@
+"""A `prod` stack with HTTPS and two servers, for faults alone."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from letta_stack.operate.faults import report, run, workload
+from tests.smoke import harness
+from tests.smoke.conftest import deployed, inv
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from letta_stack.operate.faults.model import Outcome
+    from letta_stack.operate.faults.stack import Stack
+
+NAME = "faults"
+# The longest fault, the longest way back and everything that the load still waits for.
+TEST_SECONDS = 900
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    today = f"{datetime.now(UTC):%Y%m%d}"
+    parser.addoption("--seed", type=int, default=int(today), help="of what faults choose by chance")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.timeout(TEST_SECONDS, func_only=True))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    result = yield
+    if result.failed:
+        result.sections.extend(harness.last_words())
+    return result
+
+
+@pytest.fixture(scope="session")
+def seed(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--seed"))
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Bring it up with a certificate, so that one can expire."""
+    inv("certs.make", "--project", f"{harness.RUN}-{NAME}")
+    settings = {**harness.PROVIDER, "LETTA_STACK_HTTP_PORT": harness.free_port()}
+    with deployed("prod", NAME, settings) as deployment:
+        yield run.of(deployment.stack)
+
+
+@pytest.fixture(scope="session")
+def model(stack: Stack) -> Iterator[workload.Model]:
+    with workload.model(stack) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def outcomes(seed: int) -> Iterator[list[Outcome]]:
+    """Collect what the faults did; the table is there also after a failure."""
+    found: list[Outcome] = []
+    yield found
+    report.write(found, seed)
+    print(f"{os.linesep}{report.to_text(found)}")

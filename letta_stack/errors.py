@@ -6,7 +6,8 @@ rootfs/opt/letta-stack/entrypoint/errors.py) and in docs/exit-codes.md:
 
 ======= ==============================================================================
 3-9     general: a flag's value, ``pins.env``
-10-19   images and builds
+10-13   images and builds
+14-19   clusters: Kubernetes and Swarm, found before anything is applied
 20-29   the engine
 30-39   found before anything is started
 40-49   a running topology
@@ -14,7 +15,8 @@ rootfs/opt/letta-stack/entrypoint/errors.py) and in docs/exit-codes.md:
 70-89   the container's own start
 90-94   secrets
 95-99   certificates
-100-104 policy
+100     policy
+101-104 clusters: what is applied and does not come up
 105-109 telemetry
 110-123 operating a running stack: backups, restores, upgrades
 130     Ctrl-C
@@ -517,6 +519,60 @@ class DeployRefused(LettaStackError):
     """What should be deployed does not fit what runs; nothing was changed."""
 
     exit_code = 123
+
+
+class NotExpressible(LettaStackError):
+    """Kubernetes or Swarm has no place for something of the compose model."""
+
+    exit_code = 14
+
+
+class ClusterUnreachable(LettaStackError):
+    """No cluster answers, or kubectl cannot be had."""
+
+    exit_code = 15
+
+
+class ContextUnknown(LettaStackError):
+    """The context is not in the kubeconfig, or looks like production and nobody said that it is meant."""
+
+    exit_code = 16
+
+
+class ClusterTooOld(LettaStackError):
+    """The cluster is older than the oldest that the objects are tested with."""
+
+    exit_code = 17
+
+
+class RightsMissing(LettaStackError):
+    """The user of the context may not do what is needed."""
+
+    exit_code = 18
+
+
+class ClusterLacks(LettaStackError):
+    """The cluster has no such storage class, kind of object, Secret or room."""
+
+    exit_code = 19
+
+
+class RolloutFailed(LettaStackError):
+    """A pod did not become ready; what ran before serves on."""
+
+    exit_code = 101
+
+
+class NodesCannotPull(LettaStackError):
+    """The nodes cannot get an image."""
+
+    exit_code = 102
+
+
+class ClusterFailed(LettaStackError):
+    """The cluster for trials did not start."""
+
+    exit_code = 103
 
 
 class CommandFailed(LettaStackError):

@@ -8,7 +8,7 @@ from letta_stack.errors import BadValue
 from letta_stack.topology.model import PortFlag, Service, Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 SERVER = "letta-server"
 BACKUP = "letta-backup"  # where LETTA_STACK_BACKUP_RECIPIENTS says who can open them
@@ -116,15 +116,51 @@ TOPOLOGIES = catalogue(
 )
 
 
+# More than one host. Their form is made from the same entry; what is theirs alone is in letta_stack/topology/render/.
+CLUSTERS = catalogue(
+    [
+        Topology(
+            name="kubernetes",
+            summary="`prod` on a Kubernetes cluster of yours: rolling updates, autoscaler, network policies; database elsewhere",
+            entry="compose.yaml",
+            services=PRODUCTION,
+            published=GATEWAY.name,
+            secrets=True,
+        ),
+        Topology(
+            name="swarm",
+            summary="`prod` as a Docker Swarm stack: overlay networks, secrets and configs by version, updates with rollback",
+            entry="compose.yaml",
+            services=PRODUCTION,
+            published=GATEWAY.name,
+            secrets=True,
+        ),
+    ]
+)
+
+
 def health_path(topology: Topology) -> str:
     """Return the path at which the published service of a topology says whether the server answers."""
     return GATEWAY_HEALTH_PATH if topology.published == GATEWAY.name else HEALTH_PATH
 
 
 def find(name: str) -> Topology:
-    """Return the topology of `--env`, or say which ones there are."""
+    """Return the topology of `--env` that runs on one host, or say which ones there are."""
+    if name in CLUSTERS:
+        raise BadValue(
+            f"--env {name}: this task is for one host; see docs/topologies/{name}.md for what does the same on a cluster"
+        )
+    return _find(name, TOPOLOGIES)
+
+
+def find_cluster(name: str) -> Topology:
+    """Return the topology of `--env` that runs on a cluster, or say which ones there are."""
+    return _find(name, CLUSTERS)
+
+
+def _find(name: str, topologies: Mapping[str, Topology]) -> Topology:
     try:
-        return TOPOLOGIES[name]
+        return topologies[name]
     except KeyError:
-        known = ", ".join(TOPOLOGIES)
+        known = ", ".join(topologies)
         raise BadValue(f"--env {name!r} is not a topology; use one of: {known}") from None

@@ -63,6 +63,17 @@ def text(flag: str, path: str, default: str, given: str) -> Wire:
 ENV = Wire("--env", "project.topology.name", "single", "dev", "dev")
 PROJECT = text("--project", "project.name", "letta-stack-single", "mine")
 PORT = Wire("--port", "project.variables.LETTA_STACK_PORT", None, "9000", "9000")
+CLUSTER_CHOICES = (
+    "database",
+    "gateway",
+    "host",
+    "ingress_class",
+    "max_replicas",
+    "replicas",
+    "secret",
+    "storage_class",
+    "tls_secret",
+)
 COLLECTOR_DIRECTORY = Wire(
     "--directory", "layout.directory", DEFAULT_DIRECTORY, "/srv/otelcol", Path("/srv/otelcol")
 )
@@ -343,6 +354,20 @@ TABLE = (
         base=("http://a/",),
         answer=0.5,
         fixed={"stdout": "", "stderr": "http://a/ answered after 0.50 s\n"},
+    ),
+    Wiring(
+        "render",
+        "letta_stack.topology.clustered:render",
+        (
+            Wire("--env", "cluster.topology.name", "kubernetes", "swarm", "swarm"),
+            text("--project", "cluster.name", "letta-stack-kubernetes", "mine"),
+            text("--out", "out", "", "there"),
+            *(
+                text(f"--{name.replace('_', '-')}", f"cluster.given.{name}", "", "x")
+                for name in CLUSTER_CHOICES
+            ),
+            Wire("--encrypted", "cluster.given.encrypted", "", None, "yes"),
+        ),
     ),
     Wiring(
         "lint",

@@ -31,6 +31,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for path in [*ROOT.glob("*compose.yaml"), ROOT / "pins.env"]:
         shutil.copy(path, copy)
     shutil.copytree(ROOT / "compose", copy / "compose", symlinks=True)
+    scripts = "rootfs/docker-entrypoint-initdb.d"  # which the database mounts
+    shutil.copytree(ROOT / scripts, copy / scripts)
     monkeypatch.setattr(compose, "ROOT", copy)
     fragment = yaml.safe_load((copy / "compose/services/server.yaml").read_text())
     known = set(fragment["services"][SERVER]["environment"])

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from letta_stack.base.paths import ROOT
 from letta_stack.pins.file import Pins
 from letta_stack.topology import dotenv
-from letta_stack.topology.catalogue import TOPOLOGIES
+from letta_stack.topology.catalogue import CLUSTERS, TOPOLOGIES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +45,13 @@ def test_readme_describes_every_topology_in_the_words_of_the_code(topology: Topo
 @pytest.mark.parametrize("name", TOPOLOGIES)
 def test_every_topology_has_a_page(name: str) -> None:
     assert f"inv up --env {name}" in (ROOT / f"docs/topologies/{name}.md").read_text()
+
+
+@pytest.mark.parametrize("topology", CLUSTERS.values(), ids=CLUSTERS.keys())
+def test_readme_and_a_page_describe_every_topology_of_a_cluster(topology: Topology) -> None:
+    assert f"| `{topology.name}` | {topology.summary} |" in README.splitlines()
+    page = (ROOT / f"docs/topologies/{topology.name}.md").read_text()
+    assert f"inv render --env {topology.name}" in page
 
 
 def test_readme_names_the_image_that_is_built() -> None:

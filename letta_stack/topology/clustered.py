@@ -1,0 +1,117 @@
+"""`inv render`: the form of a topology for a cluster, on standard output or as files."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from letta_stack.base import console
+from letta_stack.base.paths import SECRETS
+from letta_stack.errors import BadValue
+from letta_stack.secrets.store import IMAGE_UID
+from letta_stack.topology import secret_files
+from letta_stack.topology.catalogue import find_cluster
+from letta_stack.topology.render import choices, files, text
+from letta_stack.topology.render.kubernetes import directory, manifests
+from letta_stack.topology.render.swarm import stack
+from letta_stack.topology.runners.compose import Compose
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from letta_stack.topology.model import Topology
+
+STACK_FILE = "stack.yaml"
+MARK = ".letta-stack"
+"""The file that says that a directory is ours."""
+
+
+@dataclass(frozen=True)
+class Clustered:
+    """A topology under a name on a cluster: a namespace, or a stack."""
+
+    topology: Topology
+    name: str
+    given: Mapping[str, str]  # flags, by the name of their parameter
+
+    @classmethod
+    def of(cls, env: str, *, project: str = "", **given: str) -> Clustered:
+        """Take what the user gave; raise ``BadValue``."""
+        topology = find_cluster(env)
+        return cls(topology, project or topology.default_project, given)
+
+    @property
+    def flags(self) -> str:
+        """What a user types to mean this one."""
+        project = f" --project {self.name}" if self.name != self.topology.default_project else ""
+        context = (
+            f" --context {shlex.quote(self.given['context'])}" if self.given.get("context") else ""
+        )
+        return f"--env {self.topology.name}{project}{context}"
+
+    def model(self, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return what compose makes of the entry. Every container has the image's own user: no file of this machine is mounted."""
+        user = str(IMAGE_UID)
+        known = {
+            "LETTA_STACK_UID": user,
+            "LETTA_STACK_GID": user,
+            "LETTA_STACK_SECRETS": str(SECRETS / self.name),
+        }
+        config = Compose(self.name, self.topology.entry, known | dict(variables or {})).config()
+        secret_files.single_source(config)
+        return config
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What an engine of many hosts gets."""
+
+    whole: str  # in one text
+    files: dict[str, str]  # the same for a directory, by name
+    notes: list[str]  # what of the model it does not say
+
+
+def render(cluster: Clustered, *, out: str) -> None:
+    """Write the objects or the stack file, to a directory or to standard output.
+
+    Raises:
+        BadSecret: .env or the shell gives what is a secret here.
+        BadValue: a flag that the engine does not take, or a directory that something else made.
+        NotExpressible: the engine has no place for something of the model.
+
+    """
+    made = _kubernetes(cluster) if cluster.topology.name == "kubernetes" else _swarm(cluster)
+    for note in made.notes:
+        console.say(f"not expressed: {note}")
+    if not out:
+        console.result(made.whole.rstrip("\n"))
+        return
+    target = Path(out)
+    if target.is_dir() and any(target.iterdir()) and not (target / MARK).exists():
+        raise BadValue(f"--out {out!r} has files of somebody else; give a new directory")
+    target.mkdir(parents=True, exist_ok=True)
+    (target / MARK).write_text("Of `inv render`: all files here are replaced.\n", encoding="utf-8")
+    for old in set(target.iterdir()) - {target / name for name in (MARK, *made.files)}:
+        old.unlink()
+    for name, content in made.files.items():
+        (target / name).write_text(content, encoding="utf-8")
+    console.result(f"{len(made.files)} files in {target}")
+
+
+def _kubernetes(cluster: Clustered) -> Rendered:
+    options = choices.kubernetes(cluster.name, cluster.given)
+    model = cluster.model()
+    made = manifests.render(model, files.read(model), options)
+    command = f"inv render {cluster.flags}"
+    return Rendered(text.dump(made.all), directory.files(made, command), made.notes)
+
+
+def _swarm(cluster: Clustered) -> Rendered:
+    options = choices.swarm(cluster.name, cluster.given)
+    model = cluster.model()
+    mounted = files.read(model)
+    made = stack.render(model, mounted, options)
+    whole = text.dump([made.content])
+    return Rendered(whole, {STACK_FILE: whole, **stack.config_files(mounted)}, made.notes)

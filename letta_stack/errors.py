@@ -372,7 +372,7 @@ class CertificateExpires(LettaStackError):
 
 
 class PolicyBroken(LettaStackError):
-    """A compose model breaks a rule of the policy, and nobody waived it."""
+    """A compose model, an alert rule or a dashboard breaks a rule of the policy, and nobody waived it."""
 
     exit_code = 100
 

@@ -19,14 +19,17 @@ from letta_stack.cli.task import task
 def lint(
     _: Context, env: list[str], file: list[str], json: bool = False, sarif: bool = False
 ) -> None:
-    """Check compose files against the policy: users, limits, secrets."""
+    """Check compose files, alert rules and dashboards against the policy."""
     from letta_stack.base import console
+    from letta_stack.base.paths import ROOT
     from letta_stack.policy import lint as policy_lint
-    from letta_stack.policy import report
-    from letta_stack.topology.models import models
+    from letta_stack.policy import monitoring, report
+    from letta_stack.topology.models import models, watched
 
     found = models(env, file)
     findings = [one for model in found for one in policy_lint.check(model.source, model.config)]
+    if watched(env, file):
+        findings += monitoring.check(ROOT)
     if json:
         console.result(report.as_json(findings))
     elif sarif:

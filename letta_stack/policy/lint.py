@@ -44,6 +44,6 @@ def verdict(findings: Sequence[Finding]) -> None:
     if count := sum(not finding.waiver for finding in findings):
         rules = "rule is" if count == 1 else "rules are"
         raise PolicyBroken(
-            f"{count} {rules} broken; fix each, or waive it with the label "
-            f'`{WAIVER_LABEL}RULE: "why"` on the service'
+            f"{count} {rules} broken; fix each, or waive a service's with the label "
+            f'`{WAIVER_LABEL}RULE: "why"` on it'
         )

@@ -15,20 +15,26 @@ WAIVER_LABEL = "letta-stack.waive."  # and the rule's name; the label's value is
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that every service keeps to."""
+    """One thing that is kept to everywhere."""
 
     name: str
     reason: str
     fix: str
+
+
+@dataclass(frozen=True)
+class ServiceRule(Rule):
+    """One thing that every service keeps to."""
+
     problems: Callable[[Service], Iterator[str]]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A rule that a service breaks."""
+    """A rule that something breaks."""
 
     source: str  # topology or file
-    service: str
+    service: str  # or alert, or panel
     rule: Rule
     problem: str
     waiver: str = ""  # why it may; "" if nobody said so

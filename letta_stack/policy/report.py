@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from letta_stack.policy import monitoring
 from letta_stack.policy.rules import RULES
 
 if TYPE_CHECKING:
@@ -31,18 +32,18 @@ def as_json(findings: Sequence[Finding]) -> str:
 
 
 def as_sarif(findings: Sequence[Finding], files: Mapping[str, str]) -> str:
-    """Write a SARIF log; ``files`` says which file a source is."""
+    """Write a SARIF log; ``files`` says which file a source is that is not one itself."""
     rules = [
         {
             "id": rule.name,
             "shortDescription": {"text": rule.reason},
             "help": {"text": rule.fix},
         }
-        for rule in RULES
+        for rule in (*RULES, *monitoring.RULES)
     ]
     run = {
         "tool": {"driver": {"name": "letta-stack", "rules": rules}},
-        "results": [_result(one, files[one.source]) for one in findings],
+        "results": [_result(one, files.get(one.source, one.source)) for one in findings],
     }
     return json.dumps(
         {

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, Any
 
-from letta_stack.policy.model import Rule
+from letta_stack.policy.model import ServiceRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,68 +166,72 @@ def _socket(service: Service) -> Iterator[str]:
 
 
 RULES = (
-    Rule("user", "a break-out as root owns the host", "set `user:`", _user),
-    Rule(
+    ServiceRule("user", "a break-out as root owns the host", "set `user:`", _user),
+    ServiceRule(
         "read-only",
         "what cannot be written cannot be planted",
         "set `read_only: true` and a tmpfs for what must be written",
         _read_only,
     ),
-    Rule(
+    ServiceRule(
         "capabilities",
         "most attacks on a kernel need one",
         "set `cap_drop: [ALL]` and add back single ones",
         _capabilities,
     ),
-    Rule(
+    ServiceRule(
         "new-privileges",
         "set-uid programs undo `user:`",
         "set `security_opt: [no-new-privileges:true]`",
         _privileges,
     ),
-    Rule(
+    ServiceRule(
         "isolation", "a container without walls is a process of the host", "remove it", _privileged
     ),
-    Rule(
+    ServiceRule(
         "memory-limit",
         "one service out of bounds ends the others",
         "set deploy.resources.limits.memory",
         _memory,
     ),
-    Rule(
+    ServiceRule(
         "process-limit",
         "a fork bomb stops the host",
         "set deploy.resources.limits.pids",
         _processes,
     ),
-    Rule(
+    ServiceRule(
         "log-rotation",
         "full disks lose data",
         "set max-size and max-file under logging.options",
         _rotation,
     ),
-    Rule("health-check", "the gateway and the operator go by it", "add a healthcheck", _health),
-    Rule(
+    ServiceRule(
+        "health-check", "the gateway and the operator go by it", "add a healthcheck", _health
+    ),
+    ServiceRule(
         "restart",
         "nobody is there at night",
         'set `restart: unless-stopped`, or `restart: "no"` for what runs once',
         _restart,
     ),
-    Rule(
+    ServiceRule(
         "data-port",
         "databases are attacked within minutes",
         "remove `ports:` or bind it to 127.0.0.1",
         _data_port,
     ),
-    Rule("pinned-image", "an update must be a decision", "give a version or a digest", _pinned),
-    Rule(
+    ServiceRule(
+        "pinned-image", "an update must be a decision", "give a version or a digest", _pinned
+    ),
+    ServiceRule(
         "data-volume", "`down` deletes what is on no volume", "mount a named volume there", _volume
     ),
-    Rule(
+    ServiceRule(
         "secret",
         "environments end up in logs and support tickets",
         "give a file, through `secrets:` and NAME_FILE",
         _environment,
     ),
-    Rule("engine-socket", "who has it is root", "remove the mount", _socket),
+    ServiceRule("engine-socket", "who has it is root", "remove the mount", _socket),
 )

@@ -13,6 +13,7 @@ from letta_stack.topology import (
     dotenv,
     inputs,
     language_model,
+    monitoring,
     preflight,
     secret_files,
 )
@@ -47,6 +48,8 @@ def before_anything(project: Project, running_engine: Engine) -> tuple[Project, 
     inputs.bind_mounts(config)
     ports = published(config)
     refuse_published_data(project.topology.name, config)
+    if project.topology.monitoring:
+        monitoring.check()
     preflight.ports(ports, project.name, project.port_flags)
     preflight.open_api(ports, config)
     if project.topology.tls:

@@ -40,6 +40,12 @@ def models(envs: Sequence[str], files: Sequence[str]) -> list[Model]:
     return rendered + [_render(file) for file in files]
 
 
+def watched(envs: Sequence[str], files: Sequence[str]) -> bool:
+    """Say whether alert rules and dashboards belong to what was named; without a name everything does."""
+    names = envs or ([] if files else list(TOPOLOGIES))
+    return any(find(name).monitoring for name in names)
+
+
 def _render(file: str) -> Model:
     if not Path(file).is_file():
         raise BadValue(f"--file {file!r} is not a file; give a compose file")

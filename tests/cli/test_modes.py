@@ -11,6 +11,8 @@ import pytest
 from letta_stack.errors import BadPins
 from letta_stack.pins import check
 from letta_stack.pins.file import Pins
+from letta_stack.policy import monitoring
+from letta_stack.policy.model import Finding
 from letta_stack.topology.models import Model
 
 if TYPE_CHECKING:
@@ -221,6 +223,22 @@ def test_lint_writes_what_a_program_reads_and_fails_all_the_same(
         assert "read-only" in ended.stdout
         if flags:
             json.loads(ended.stdout)
+
+
+def test_lint_reads_alert_rules_and_dashboards_where_they_belong(
+    inv: Inv, intercept: Intercept
+) -> None:
+    intercept("letta_stack.topology.models:models", [])
+    broken = Finding("observability/x.yaml", "ApiDown", monitoring.ALERT, "has no runbook")
+    intercept("letta_stack.policy.monitoring:check", [broken])
+
+    assert inv("lint", "--env", "prod").code == 0
+    assert inv("lint", "--file", "x.yaml").code == 0
+    for flags in ([], ["--env", "observability"], ["--json"], ["--sarif"]):
+        ended = inv("lint", *flags)
+        assert ended.code == 100
+        assert "has no runbook" in ended.stdout
+        assert "observability/x.yaml" in ended.stdout
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from letta_stack.errors import (
     TooFewResources,
     WaitTimedOut,
 )
+from letta_stack.policy import monitoring as policy
+from letta_stack.policy.model import Finding
 from letta_stack.topology import (
     capacity,
     inputs,
@@ -153,6 +155,20 @@ def test_a_topology_that_watches_itself_is_told_of_the_migration_and_shows_its_d
     (started,) = steps.given["start"]
     assert started.variables["DIRECTORY"] == "/metrics"
     assert "the dashboards are at http://localhost:3001" in capsys.readouterr().out
+
+
+def test_rules_that_cannot_be_read_are_refused_before_anything_is_made(
+    steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = observability(steps, monkeypatch)
+    broken = Finding("local-x.yaml", "X", policy.RULE_FILE, "is no expression")
+    monkeypatch.setattr(policy, "check", lambda _: [broken])
+
+    with pytest.raises(PolicyBroken, match=r"local-x\.yaml: X: rule-file"):
+        lifecycle.up(WATCHED, SOURCES)
+
+    assert told == []
+    assert "sources" not in steps.given
 
 
 def test_a_migration_that_failed_is_told_too(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:

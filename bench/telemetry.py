@@ -67,13 +67,13 @@ class Subject:
         return (expected - before) / used
 
     def wait_for(self, expected: int) -> None:
-        """Return when that many spans are stored, and no more."""
+        """Return when that many spans are stored; some may be twice, by a store that answered too late."""
 
         def missing() -> str:
             return f"{self.name}: {expected - self.stored()} spans are missing"
 
         wait_until(
-            lambda: self.stored() == expected, timeout=SECONDS, interval=1.0, describe=missing
+            lambda: self.stored() >= expected, timeout=SECONDS, interval=1.0, describe=missing
         )
 
 
@@ -114,9 +114,15 @@ def in_memory(configuration: dict[str, Any]) -> dict[str, Any]:
     return configuration
 
 
+def patient(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Give a store on a busy machine more time to answer: what is sent again would be measured as well."""
+    configuration["exporters"].get("clickhouse", {})["timeout"] = "120s"
+    return configuration
+
+
 def bare(backend: str) -> dict[str, Any]:
     """Return a configuration with nothing between the receiver and the backend's exporter."""
-    whole = in_memory(merged("base", backend))
+    whole = patient(in_memory(merged("base", backend)))
     (exporter,) = whole["service"]["pipelines"]["traces"]["exporters"]
     return {
         "receivers": {"otlp": whole["receivers"]["otlp"]},
@@ -175,7 +181,8 @@ def clickhouse(name: str, image: str, replaced: Mapping[str, Any]) -> Iterator[t
 def collectors(blocks: int, requests: int) -> dict[str, list[float]]:
     """Return spans for each second of processor time, block by block, of every collector."""
     image = third_party.ensure([CLICKHOUSE], source="auto", ca=None)[CLICKHOUSE]
-    queue_in_memory = {"clickhouse": in_memory(merged("clickhouse"))}
+    ours = patient(merged("clickhouse"))
+    in_memory_only = patient(in_memory(merged("clickhouse")))
     with contextlib.ExitStack() as stack:
         subjects = [
             stack.enter_context(files("file-bare", {"base": bare("file"), "file": {}})),
@@ -183,8 +190,10 @@ def collectors(blocks: int, requests: int) -> dict[str, list[float]]:
             stack.enter_context(
                 clickhouse("clickhouse-bare", image, {"base": bare("clickhouse"), "clickhouse": {}})
             ),
-            stack.enter_context(clickhouse("clickhouse-memory", image, queue_in_memory)),
-            stack.enter_context(clickhouse("clickhouse", image, {})),
+            stack.enter_context(
+                clickhouse("clickhouse-memory", image, {"clickhouse": in_memory_only})
+            ),
+            stack.enter_context(clickhouse("clickhouse", image, {"clickhouse": ours})),
         ]
         rates: dict[str, list[float]] = {subject.name: [] for subject, _ in subjects}
         for block in range(blocks + 1):

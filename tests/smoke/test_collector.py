@@ -143,6 +143,28 @@ def test_no_planted_secret_reaches_a_backend_unless_it_is_asked_for(
     assert "provider said {answer}" in arrived
 
 
+def test_a_refused_key_is_said_and_the_data_is_lost(network: str) -> None:
+    key = secrets.token_hex(8)
+    settings = {
+        "SIGNOZ_ENDPOINT": "signoz:4317",
+        "SIGNOZ_INGESTION_KEY": f"not-{key}",
+        "SIGNOZ_INSECURE": "true",
+    }
+    with (
+        telemetry.receiver("strict-signoz", network, key) as url,
+        telemetry.collector("refused", network, settings) as collector,
+    ):
+        collector.send_spans("refused", 1)
+        harness.expect(
+            lambda: "no such ingestion key" in collector.logs(),
+            timeout=telemetry.SECONDS,
+            what="the collector does not say that its key is refused",
+        )
+        assert "Dropping data" in collector.logs()
+        assert settings["SIGNOZ_INGESTION_KEY"] not in collector.logs()
+        assert requests.get(url, timeout=5).json() == []
+
+
 def test_a_backend_by_tls_is_trusted_only_with_a_certificate_of_the_authority(
     network: str, tmp_path: Path
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import secrets as stdlib_secrets
 import time
 from collections.abc import Iterator  # noqa: TC003 - a fixture's annotation
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 from python_on_whales import docker
+from python_on_whales.exceptions import DockerException
 
 from letta_stack.base import process
 from letta_stack.base.paths import ROOT
@@ -188,6 +191,79 @@ def test_a_runs_trace_is_read_from_clickhouse(used: Deployment, client: Letta) -
         return found.status_code == 200 and bool(found.json())
 
     harness.expect(spans, timeout=60, what="the run's spans")
+
+
+def rows(deployment: Deployment, query: str) -> list[dict[str, Any]]:
+    """Ask ClickHouse, which nothing outside reaches."""
+    login = 'Authorization: Basic $(printf "letta:%s" "$(cat /run/secrets/clickhouse-login)" | base64 -w0)'
+    address = "http://127.0.0.1:8123/?database=otel&default_format=JSONEachRow"
+    ask = f'wget -q -O - --header "{login}" --post-data "$(cat)" "{address}"'
+    command = ["docker", "exec", "-i", deployment.service("letta-clickhouse"), "sh", "-c", ask]
+    return [json.loads(line) for line in process.capture(command, stdin=query).splitlines()]
+
+
+def test_one_trace_joins_client_gateway_server_and_store(used: Deployment) -> None:
+    trace, caller, secret = (stdlib_secrets.token_hex(size) for size in (16, 8, 12))
+    answer = requests.get(
+        f"{used.url}/v1/agents/",
+        params={"name": f"planted{secret}"},
+        headers={
+            "Authorization": f"Bearer {used.password}",
+            "traceparent": f"00-{trace}-{caller}-01",
+            "User-Agent": f"planted{secret}",
+        },
+        timeout=30,
+    )
+    requests.get(f"{used.url}/v1/planted{secret}/x", timeout=30)
+    assert answer.ok, answer.text
+
+    def joined() -> bool:
+        lines = rows(
+            used, f"SELECT * FROM otel_logs WHERE TraceId = '{trace}' AND ServiceName = 'nginx'"
+        )
+        spans = rows(used, f"SELECT SpanName FROM otel_traces WHERE TraceId = '{trace}'")
+        if not (lines and spans):
+            return False
+        attributes = lines[0]["LogAttributes"]
+        assert attributes["request_id"] == answer.headers["X-Request-ID"]
+        assert attributes["http.area"] == "/v1/agents"
+        assert attributes["http.status_code"] == "200"
+        assert {"SpanName": "GET /v1/agents/"} in spans
+        return True
+
+    harness.expect(joined, timeout=SEEN_SECONDS, what="the gateway's line and the server's span")
+    refused = "SELECT count() AS lines FROM otel_logs WHERE ServiceName = 'nginx' AND Body = 'answered 401'"
+    harness.expect(
+        lambda: int(rows(used, refused)[0]["lines"]) > 0,
+        timeout=SEEN_SECONDS,
+        what="the line of the refused request",
+    )
+    # It is in the gateway's own log, without the query, and in no store.
+    assert f"planted{secret}" in str(docker.container.logs(used.service("letta-nginx")))
+    assert f"planted{secret}" not in json.dumps(rows(used, "SELECT * FROM otel_logs"))
+
+
+def test_an_error_of_the_database_arrives_without_what_it_was_about(used: Deployment) -> None:
+    secret = f"planted{stdlib_secrets.token_hex(12)}"
+    database = used.service("letta-db")
+    failing = ["psql", "-U", "postgres", "-d", "letta", "-c", f"SELECT '{secret}'::int"]
+    with contextlib.suppress(DockerException):
+        docker.container.execute(database, failing)
+
+    query = (
+        "SELECT * FROM otel_logs WHERE ServiceName = 'postgresql' "
+        "AND LogAttributes['db.sqlstate'] = '22P02'"
+    )
+    harness.expect(lambda: rows(used, query), timeout=SEEN_SECONDS, what="the database's error")
+    (line, *_) = rows(used, query)
+    assert line["SeverityText"] == "ERROR"
+    assert line["Body"] == "ERROR 22P02"
+    assert line["LogAttributes"]["function"].startswith("pg_strtoint32")
+    # `docker logs` shows all of it, as ever.
+    harness.expect(
+        lambda: secret in str(docker.container.logs(database)), timeout=30, what="the whole error"
+    )
+    assert secret not in json.dumps(rows(used, "SELECT * FROM otel_logs"))
 
 
 @pytest.mark.parametrize("expression", PANELS)

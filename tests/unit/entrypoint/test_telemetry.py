@@ -167,7 +167,7 @@ def test_every_variable_of_a_configuration_is_handed_to_it(name: str) -> None:
 @pytest.mark.parametrize("settings", [{}, CLICKHOUSE, SIGNOZ])
 def test_every_signal_loses_its_content_before_it_goes_anywhere(settings: dict[str, str]) -> None:
     merged: dict[str, list[str]] = {}
-    for name in telemetry.configuration(settings, waiting=settings == CLICKHOUSE):
+    for name in telemetry.configuration(settings):
         loaded = yaml.safe_load((ROOT / f"otel/{name}.yaml").read_text(encoding="utf-8"))
         for pipeline, parts in loaded["service"].get("pipelines", {}).items():
             merged[pipeline] = parts.get("processors", merged.get(pipeline, []))
@@ -205,3 +205,18 @@ def test_a_newer_one_that_refuses_the_address_is_given_a_reader(said: str) -> No
     assert yaml.safe_load(reader) == [
         {"pull": {"exporter": {"prometheus": {"host": "0.0.0.0", "port": 8888}}}}
     ]
+
+
+def test_logs_of_services_are_read_only_where_that_is_asked_for() -> None:
+    settings = CLICKHOUSE | {"LETTA_STACK_TELEMETRY_SERVICES": "true"}
+
+    assert "services" not in telemetry.configuration(CLICKHOUSE)
+    assert telemetry.configuration(settings) == ["base", "clickhouse", "services"]
+    assert telemetry.collector_environment(settings)["OTEL_SERVICE_LOGS"] == "/var/log/letta"
+
+
+def test_what_waits_for_clickhouse_is_changed_when_it_leaves_and_not_twice() -> None:
+    waiting = yaml.safe_load((ROOT / "otel/clickhouse-waiting.yaml").read_text(encoding="utf-8"))
+
+    for pipeline in waiting["service"]["pipelines"].values():
+        assert not any(one.startswith(("transform", "resource")) for one in pipeline["processors"])

@@ -19,6 +19,7 @@ NUMBERS = "LETTA_STACK_TELEMETRY_NUMBERS"
 LOGS = "LETTA_STACK_TELEMETRY_LOGS"
 QUEUE = "LETTA_STACK_TELEMETRY_QUEUE"
 PROMETHEUS = "LETTA_STACK_TELEMETRY_PROMETHEUS"
+SERVICES = "LETTA_STACK_TELEMETRY_SERVICES"
 PASSWORDLESS = "LETTA_STACK_CLICKHOUSE_PASSWORDLESS"
 OTLP_CA = "LETTA_STACK_OTLP_CA"
 OWN_ENDPOINT = "LETTA_OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -38,6 +39,7 @@ _DEFAULTS = {
     "LETTA_VERSION": "",
     "OTEL_DIRECTORY": "/var/lib/letta/otel",
     "OTEL_LISTEN": LOOPBACK,
+    "OTEL_SERVICE_LOGS": "/var/log/letta",
     "OTEL_LOG_FILES": "/var/lib/letta/home/.letta/logs/Letta.log",
     # Two thirds of the memory limiter's hard limit, so that the limiter rarely has to act.
     "GOMEMLIMIT": "256MiB",
@@ -49,7 +51,7 @@ _VARIABLES = (
     *("CLICKHOUSE_ENDPOINT", "SIGNOZ_ENDPOINT"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
 )
-_SWITCHES = (CONTENT, SPANS, NUMBERS, QUEUE, PROMETHEUS, PASSWORDLESS)
+_SWITCHES = (CONTENT, SPANS, NUMBERS, QUEUE, PROMETHEUS, SERVICES, PASSWORDLESS)
 
 
 def backend(settings: Mapping[str, str]) -> str:
@@ -192,6 +194,8 @@ def configuration(settings: Mapping[str, str], *, waiting: bool = False) -> list
         files.append("clickhouse-waiting")
     if for_prometheus(settings):
         files.append("prometheus")
+    if environment.flag(settings, SERVICES, default=False):
+        files.append("services")
     if _choice(settings, SPANS, ("essential", "all")) == "all":
         files.append("spans-all")
     if keeps_content(settings):

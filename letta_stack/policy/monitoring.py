@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from letta_stack.errors import PolicyBroken
 from letta_stack.policy import dashboards, promql
 from letta_stack.policy.model import Finding, Rule
 
@@ -43,6 +44,12 @@ def check(root: Path) -> list[Finding]:
         for name, rule, problem in rules(path.read_text(encoding="utf-8")):
             found.append(Finding(source, name, rule, problem))
     return found + dashboards.check(root)
+
+
+def refuse_unreadable(root: Path) -> None:
+    """Raise ``PolicyBroken`` for rules and dashboards that Prometheus and Grafana would not start with."""
+    for finding in check(root):
+        raise PolicyBroken(str(finding))
 
 
 def rules(text: str) -> Iterator[tuple[str, Rule, str]]:

@@ -7,7 +7,7 @@ import secrets
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from letta_stack.errors import BadSecret, BadValue
+from letta_stack.errors import BadSecret
 from letta_stack.secrets import scram
 
 if TYPE_CHECKING:
@@ -29,13 +29,6 @@ SHORTEST = 16
 WELL_KNOWN = ("letta", "postgres", "password", "changeme", "secret", "default", "admin", "redis")
 _DATABASE_URI = "postgresql://{login}:{password}@letta-db:5432/letta"
 _RANDOM_BYTES = 32
-
-
-def check_name(name: str) -> str:
-    """Return ``name`` if a secret has it; raise ``BadValue``."""
-    if name not in NAMES:
-        raise BadValue(f"there is no secret {name!r}; use one of: {', '.join(NAMES)}")
-    return name
 
 
 def new(name: str, *, login: str = LOGINS[0]) -> str:

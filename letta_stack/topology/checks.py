@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from letta_stack.base import console
+from letta_stack.base.paths import ROOT
 from letta_stack.engine import disk
+from letta_stack.policy import monitoring
 from letta_stack.policy.lint import refuse_published_data
 from letta_stack.topology import (
     capacity,
@@ -13,7 +15,6 @@ from letta_stack.topology import (
     dotenv,
     inputs,
     language_model,
-    monitoring,
     preflight,
     secret_files,
 )
@@ -49,7 +50,7 @@ def before_anything(project: Project, running_engine: Engine) -> tuple[Project, 
     ports = published(config)
     refuse_published_data(project.topology.name, config)
     if project.topology.monitoring:
-        monitoring.check()
+        monitoring.refuse_unreadable(ROOT)
     preflight.ports(ports, project.name, project.port_flags)
     preflight.open_api(ports, config)
     if project.topology.tls:

@@ -6,9 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from letta_stack.base import process
-from letta_stack.base.paths import ROOT, STATE
-from letta_stack.errors import PolicyBroken
-from letta_stack.policy import monitoring as policy
+from letta_stack.base.paths import STATE
 from letta_stack.secrets import monitoring as secrets
 from letta_stack.topology.catalogue import DASHBOARD, DATABASE, MIGRATION
 
@@ -28,12 +26,6 @@ ROLE = "/docker-entrypoint-initdb.d/monitor.sql"
 def directory(project: str) -> Path:
     """Return where a project's metrics are for the host's exporter."""
     return STATE / project / "metrics"
-
-
-def check() -> None:
-    """Raise ``PolicyBroken`` for alert rules and dashboards that Prometheus and Grafana would not start with."""
-    for finding in policy.check(ROOT):
-        raise PolicyBroken(str(finding))
 
 
 def prepare(project: Project) -> dict[str, str]:

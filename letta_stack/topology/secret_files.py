@@ -36,16 +36,18 @@ def prepare(project: Project) -> dict[str, str]:
     mine.ensure(data=data if data in project.runner.volumes() else "")
     if project.topology.monitoring:
         monitoring.ensure(mine)
-    for name in unfinished(mine):
-        console.say(f"the rotation of {name} was interrupted; finish it: inv secrets.rotate {name}")
+    for name in unfinished(project, mine):
+        console.say(
+            f"the rotation of {name} was interrupted; finish it: inv secrets.rotate {name} {project.flags}"
+        )
     return mine.variables
 
 
-def unfinished(mine: Store) -> list[str]:
+def unfinished(project: Project, mine: Store) -> list[str]:
     """Return the secrets whose rotation did not come to its end."""
     return [
         name
-        for name in kinds.NAMES
+        for name in names(project)
         if mine.path(name + NEW).exists() or mine.path(name + OLD).exists()
     ]
 
@@ -53,7 +55,7 @@ def unfinished(mine: Store) -> list[str]:
 def show_all(project: Project) -> None:
     """Print name, age and file of each secret."""
     mine = store(project)
-    rotating = unfinished(mine)
+    rotating = unfinished(project, mine)
     for name in names(project):
         path = mine.path(name)
         if not path.exists():
@@ -69,10 +71,16 @@ def names(project: Project) -> tuple[str, ...]:
     return (*kinds.NAMES, *(monitoring.NAMES if project.topology.monitoring else ()))
 
 
+def check_name(project: Project, name: str) -> str:
+    """Return ``name`` if a secret of the project has it; raise ``BadValue``."""
+    if name not in names(project):
+        raise BadValue(f"there is no secret {name!r}; use one of: {', '.join(names(project))}")
+    return name
+
+
 def show(project: Project, name: str) -> None:
     """Print one secret; raise ``BadValue`` or ``SecretsLost`` if there is none of that name."""
-    mine = store(project)
-    console.result(mine.read(name if name in names(project) else kinds.check_name(name)))
+    console.result(store(project).read(check_name(project, name)))
 
 
 def single_source(config: Mapping[str, Any]) -> None:

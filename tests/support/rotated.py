@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from letta_stack.base import process
 from letta_stack.secrets import kinds, scram, store
 from letta_stack.secrets.store import NEW, OLD, Store
-from letta_stack.topology import rotation
+from letta_stack.topology import rotation, rotation_steps
 from letta_stack.topology.project import Project
 from letta_stack.topology.runners.compose import Compose
 from letta_stack.topology.runners.protocol import State
@@ -40,7 +40,7 @@ class Engine:
         self.files = files
         uri = files.read(kinds.DATABASE)
         self.roles = {kinds.login(uri): scram.verifier(kinds.password(kinds.DATABASE, uri))}
-        self.redis = {rotation._hash(files.read(kinds.REDIS))}  # noqa: SLF001 - how Redis writes it
+        self.redis = {rotation_steps._hash(files.read(kinds.REDIS))}  # noqa: SLF001 - how Redis writes it
         self.started = dict.fromkeys(REPLICAS, LONG_AGO)
         self.read = {name: self.current() for name in REPLICAS}
         self.sessions = set(kinds.LOGINS)
@@ -75,7 +75,7 @@ class Engine:
         assert argv[1:3] == ["exec", "--interactive"]
         if argv[3:] == ["mine-letta-redis-1", "redis-cli", *self.redis_options]:
             login, change = stdin.splitlines()
-            assert rotation._hash(login.removeprefix("AUTH ")) in self.redis  # noqa: SLF001
+            assert rotation_steps._hash(login.removeprefix("AUTH ")) in self.redis  # noqa: SLF001
             if " resetpass " in change:
                 self.redis.clear()
             self.redis.add(change.rpartition(" ")[2])
@@ -98,7 +98,7 @@ class Engine:
         uri = values[kinds.DATABASE]
         known = self.roles.get(kinds.login(uri), "")
         database = scram.matches(kinds.password(kinds.DATABASE, uri), known)
-        return database and rotation._hash(values[kinds.REDIS]) in self.redis  # noqa: SLF001
+        return database and rotation_steps._hash(values[kinds.REDIS]) in self.redis  # noqa: SLF001
 
     def states(self) -> list[State]:
         names = dict.fromkeys(REPLICAS, "letta-server")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from letta_stack.errors import PolicyBroken
 from letta_stack.policy import dashboards, monitoring
 
 if TYPE_CHECKING:
@@ -168,3 +169,13 @@ def test_a_users_own_files_are_read_too(tmp_path: Path) -> None:
         ("observability/prometheus/rules/local-mine.yaml", "rule-file"),
         ("observability/dashboards/local-mine.json", "dashboard"),
     ]
+
+
+def test_the_first_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    monitoring.refuse_unreadable(tmp_path)
+    mine = tmp_path / monitoring.RULES_DIRECTORY / "local-mine.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("groups: [{name: mine, rules: [{record: x, expr: sum(}]}]", encoding="utf-8")
+
+    with pytest.raises(PolicyBroken, match=r"local-mine\.yaml: x: rule-file: `sum\(` is no"):
+        monitoring.refuse_unreadable(tmp_path)

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from letta_stack.errors import BadSecret, BadValue
+from letta_stack.errors import BadSecret
 from letta_stack.secrets import kinds
 
 GOOD = "x" * kinds.SHORTEST
@@ -76,8 +76,3 @@ def test_the_data_services_get_hashes_only() -> None:
     assert (
         f"#{hashlib.sha256(values[kinds.REDIS].encode()).hexdigest()} " in files[kinds.REDIS_USERS]
     )
-
-
-def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(BadValue, match="use one of: database-uri, redis-password"):
-        kinds.check_name("database")

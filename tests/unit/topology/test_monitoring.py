@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from letta_stack.base import process
-from letta_stack.errors import PolicyBroken
-from letta_stack.policy import monitoring as policy
 from letta_stack.topology import monitoring
 from letta_stack.topology.project import Project
 from letta_stack.topology.runners.compose import Compose
@@ -32,19 +30,6 @@ def project(state: Path) -> Project:
 
 def migration(*, state: str, exit_code: int) -> State:
     return State("letta-migrate", "mine-letta-migrate-1", state, "", exit_code)
-
-
-def test_a_rule_that_prometheus_would_not_start_with_stops_inv_before_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monitoring.check()
-    mine = tmp_path / policy.RULES_DIRECTORY / "local-mine.yaml"
-    mine.parent.mkdir(parents=True)
-    mine.write_text("groups: [{name: mine, rules: [{record: x, expr: sum(}]}]", encoding="utf-8")
-    monkeypatch.setattr(monitoring, "ROOT", tmp_path)
-
-    with pytest.raises(PolicyBroken, match=r"local-mine\.yaml: x: rule-file: `sum\(` is no"):
-        monitoring.check()
 
 
 def test_the_exporter_reads_a_directory_that_everybody_may_read(

@@ -14,6 +14,7 @@ from letta_stack.errors import BadValue, NotRotated, NotRunning
 from letta_stack.secrets import kinds
 from letta_stack.secrets.store import NEW, OLD
 from letta_stack.topology import rotation
+from letta_stack.topology.catalogue import SERVER
 from letta_stack.topology.runners.compose import Compose
 from letta_stack.topology.runners.protocol import State
 from tests.support.rotated import LONG_AGO, PROD, REPLICAS, Engine, assert_rotated
@@ -198,7 +199,7 @@ def test_a_server_that_was_started_after_the_change_is_not_restarted(
 ) -> None:
     engine.started = {REPLICAS[0]: 1000.0 + later, REPLICAS[1]: 2000.0}
 
-    rotation._restart_servers(PROD, since=1000.0)  # noqa: SLF001 - what a second call does
+    rotation._restart(PROD, SERVER, since=1000.0)  # noqa: SLF001 - what a second call does
 
     assert (REPLICAS[0] in restarted) is again
     assert REPLICAS[1] not in restarted
@@ -212,7 +213,7 @@ def test_a_server_that_was_started_after_the_change_is_waited_for(
     engine.health[REPLICAS[0]] = "starting"
 
     with pytest.raises(NotRotated, match=f"{REPLICAS[0]} is not healthy"):
-        rotation._restart_servers(PROD, since=1000.0)  # noqa: SLF001 - what a second call does
+        rotation._restart(PROD, SERVER, since=1000.0)  # noqa: SLF001 - what a second call does
 
 
 @pytest.mark.parametrize(

@@ -79,10 +79,20 @@ def test_a_rotation_that_was_interrupted_is_told(
 
     secret_files.prepare(PROD)
 
-    assert capsys.readouterr().err.splitlines() == [
-        "the rotation of redis-password was interrupted; finish it: inv secrets.rotate redis-password"
-    ]
-    assert secret_files.unfinished(mine) == [kinds.REDIS]
+    assert capsys.readouterr().err == (
+        "the rotation of redis-password was interrupted; finish it: inv secrets.rotate redis-password "
+        "--env prod --project mine\n"
+    )
+    assert secret_files.unfinished(PROD, mine) == [kinds.REDIS]
+
+
+def test_an_unknown_name_is_answered_with_those_that_the_topology_has() -> None:
+    with pytest.raises(BadValue, match=r"'database'; use one of: database-uri, .*encryption-key$"):
+        secret_files.check_name(PROD, "database")
+    watched = Project.of("observability", project="mine")
+    with pytest.raises(BadValue, match=r"encryption-key, monitor-password, .*dashboard-password$"):
+        secret_files.check_name(watched, "database")
+    assert secret_files.check_name(watched, "dashboard-password") == "dashboard-password"
 
 
 @pytest.mark.usefixtures("elsewhere")

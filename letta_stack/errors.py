@@ -221,6 +221,12 @@ class FaultsFailed(LettaStackError):
     exit_code = 47
 
 
+class StoreFailed(LettaStackError):
+    """A store for backups refuses, or cannot be reached."""
+
+    exit_code = 49
+
+
 class TooFewResources(LettaStackError):
     """The engine has less memory than the topology reserves."""
 

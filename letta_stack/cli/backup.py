@@ -6,7 +6,7 @@ from invoke.context import Context
 
 from letta_stack.cli.task import DRY_RUN, ENV, PROJECT, task
 
-DIR = "directory with the backups (default: .state/<project>/backups)"
+DIR = "directory or s3://bucket/prefix with the backups (default: $LETTA_STACK_BACKUP_TO, else .state/<project>/backups)"
 RECIPIENT = "age or SSH public key that may decrypt the secrets (repeatable; default: $LETTA_STACK_BACKUP_RECIPIENTS)"
 IDENTITY = "file with the private key that opens the secrets"
 CLEAR = "write the secrets unencrypted"
@@ -28,17 +28,20 @@ def create(
 ) -> None:
     """Back up database and secrets of a running topology."""
     from letta_stack.base import console, lock
-    from letta_stack.operate import backup, store
+    from letta_stack.operate import backup
+    from letta_stack.operate import place as places
     from letta_stack.topology import backups
     from letta_stack.topology.project import Project
 
     stack = Project.of(env, project=project)
-    directory = store.directory_of(stack.name, dir)
+    place = places.of(stack, dir)
+    setting = stack.setting(backups.RECIPIENTS_VARIABLE)
     with lock.held(stack.name):
-        setting = stack.setting(backups.RECIPIENTS_VARIABLE)
-        to = [] if clear_secrets else backup.recipients(recipient or [], setting, directory)
-        made = backup.create(stack, directory=directory, to=to, clear=clear_secrets)
-    console.result(str(made.directory))
+        to = [] if clear_secrets else backup.recipients(recipient or [], setting, place.directory)
+        made = backup.create(
+            stack, directory=place.directory, to=to, clear=clear_secrets, bucket=place.bucket
+        )
+    console.result(place.written(made))
 
 
 @task(name="list", help={**COMMON, "json": "print JSON"})
@@ -47,11 +50,12 @@ def list_(
 ) -> None:
     """Show the backups of a topology, the oldest first."""
     from letta_stack.base import console
-    from letta_stack.operate import listing, store
+    from letta_stack.operate import listing
+    from letta_stack.operate import place as places
     from letta_stack.topology.project import Project
 
-    found = store.every(store.directory_of(Project.of(env, project=project).name, dir))
-    console.result(listing.as_json(found) if json else listing.as_text(found))
+    with places.of(Project.of(env, project=project), dir).every() as found:
+        console.result(listing.as_json(found) if json else listing.as_text(found))
 
 
 @task(help={**COMMON, "backup": BACKUP, "identity": IDENTITY})
@@ -65,13 +69,13 @@ def verify(
 ) -> None:
     """Restore a backup into a temporary database and compare."""
     from letta_stack.base import console
-    from letta_stack.operate import store
+    from letta_stack.operate import place as places
     from letta_stack.operate import verify as verification
     from letta_stack.topology.project import Project
 
     stack = Project.of(env, project=project)
-    found = store.find(store.directory_of(stack.name, dir), backup)
-    console.result(verification.verify_for(stack, found, identity=identity))
+    with places.of(stack, dir).find(backup) as found:
+        console.result(verification.verify_for(stack, found, identity=identity))
 
 
 @task(
@@ -99,22 +103,23 @@ def restore(
     yes: bool = False,
 ) -> None:
     """Put a backup in the place of the data of a running topology."""
+    from letta_stack.operate import place as places
     from letta_stack.operate import restore as restoration
-    from letta_stack.operate import store
     from letta_stack.topology.project import Project
 
     stack = Project.of(env, project=project)
-    directory = store.directory_of(stack.name, dir)
-    restoration.run(
-        stack,
-        store.find(directory, backup),
-        identity=identity,
-        directory=directory,
-        recipients=recipient or [],
-        clear=clear_secrets,
-        foreign=foreign,
-        yes=yes,
-    )
+    place = places.of(stack, dir)
+    with place.find(backup) as found:
+        restoration.run(
+            stack,
+            found,
+            identity=identity,
+            directory=place.directory,
+            recipients=recipient or [],
+            clear=clear_secrets,
+            foreign=foreign,
+            yes=yes,
+        )
 
 
 @task(
@@ -136,10 +141,10 @@ def prune(
 ) -> None:
     """Delete old backups; never the newest, nor the newest verified."""
     from letta_stack.base import flags, lock
-    from letta_stack.operate import store
+    from letta_stack.operate import place as places
     from letta_stack.topology.project import Project
 
     stack = Project.of(env, project=project)
     numbers = {"keep": flags.count("--keep", keep), "days": flags.count("--days", days)}
     with lock.held(stack.name):
-        store.prune(store.directory_of(stack.name, dir), **numbers, dry_run=dry_run)
+        places.of(stack, dir).prune(**numbers, dry_run=dry_run)

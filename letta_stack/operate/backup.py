@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from letta_stack.operate.bucket import Bucket
     from letta_stack.operate.postgres import Postgres
     from letta_stack.operate.secrets_bundle import Secrets
     from letta_stack.operate.store import Backup
@@ -55,8 +56,9 @@ def create(
     clear: bool = False,
     omit: bool = False,
     reason: str = "by hand",
+    bucket: Bucket | None = None,
 ) -> Backup:
-    """Back a running project up into a new directory below ``directory``.
+    """Back a running project up into a new directory below ``directory``; with a ``bucket`` it goes on to there.
 
     ``to`` are age recipients for the secrets. ``clear`` writes them as they are instead, ``omit`` leaves them out: such a
     backup restores only where the same encryption key still is. Raises ``SecretsUnprotected`` if none of the three is
@@ -73,7 +75,7 @@ def create(
     server = server_container(project)
     secrets = secrets_bundle.collect(server)
     about = {"reason": reason, **origin(project, source, server)}
-    return write(source, secrets, about, directory=directory, to=to, clear=clear)
+    return write(source, secrets, about, directory=directory, to=to, clear=clear, bucket=bucket)
 
 
 def write(
@@ -84,6 +86,7 @@ def write(
     directory: Path,
     to: Sequence[str],
     clear: bool = False,
+    bucket: Bucket | None = None,
 ) -> Backup:
     """Write a backup of a database with its secrets; ``about`` is where it comes from and why. Raises ``BackupNoRoom``."""
     facts = dump.facts(source)
@@ -110,7 +113,10 @@ def write(
         written.save(partial, secrets.encryption_key)
         flush(partial)
         give(partial, directory)
-        partial.replace(directory / name)
+        if bucket is None:
+            partial.replace(directory / name)
+        else:
+            bucket.upload(partial, name)
     except (OSError, CommandFailed) as error:
         shutil.rmtree(partial, ignore_errors=True)
         if is_full(error):

@@ -19,6 +19,8 @@ from urllib.parse import unquote, urlsplit
 from letta_stack.base import console
 from letta_stack.errors import LettaStackError, NotRunning
 from letta_stack.operate import backup, store
+from letta_stack.operate.bucket import Bucket
+from letta_stack.operate.place import Place
 from letta_stack.operate.postgres import OWNER, Direct
 from letta_stack.operate.secrets_bundle import SECRET_NAME, Secrets, effective_key
 from letta_stack.pins.file import Pins
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from letta_stack.operate.store import Backup
 
 SECRETS = Path("/run/secrets")
+STORE = SECRETS / "backup-store"  # where the backup lies is no part of it
 PREFIX = "LETTA_STACK_BACKUP_"
 RETRY_SECONDS = 30.0
 SCHEMA = "SELECT to_regclass('public.alembic_version')"
@@ -58,6 +61,7 @@ def bundle(directory: Path, environment: Mapping[str, str]) -> Secrets:
     files = {
         str(path).lstrip("/"): base64.b64encode(path.read_bytes()).decode()
         for path in sorted(directory.iterdir())
+        if path != STORE
     }
     return Secrets(
         encryption_key=effective_key(environment, files),
@@ -78,7 +82,7 @@ def due(made: list[Backup], *, interval: int, now: datetime) -> float:
     return min(max(left, 0.0), float(interval))
 
 
-def once(directory: Path, environment: Mapping[str, str]) -> None:
+def once(place: Place, environment: Mapping[str, str]) -> None:
     """Make a backup. Raises ``LettaStackError``, OSError."""
     secrets = bundle(SECRETS, environment)
     uri = (SECRETS / "database-uri").read_text(encoding="utf-8").strip()
@@ -95,13 +99,23 @@ def once(directory: Path, environment: Mapping[str, str]) -> None:
         "database_image": environment[f"{PREFIX}DATABASE_IMAGE"],
     }
     to = backup.listed(environment[backups.RECIPIENTS_VARIABLE])
-    backup.write(source, secrets, about, directory=directory, to=to)
+    backup.write(source, secrets, about, directory=place.directory, to=to, bucket=place.bucket)
 
 
-def naps(directory: Path, interval: int) -> Iterator[float]:
-    """Yield how long to wait before looking again, until a backup is due."""
-    while seconds := due(store.every(directory), interval=interval, now=datetime.now(UTC)):
+def naps(place: Place, interval: int) -> Iterator[float]:
+    """Yield how long to wait before looking again, until a backup is due. Raises ``StoreFailed``."""
+    with place.every() as found:
+        made = [one for one in found if one.manifest]
+    while seconds := due(made, interval=interval, now=datetime.now(UTC)):
         yield min(seconds, LONGEST_NAP)
+
+
+def place_of(environment: Mapping[str, str]) -> Place:
+    """Return where backups go. Raises ``BadValue``, ``SecretsExposed``."""
+    project = environment[f"{PREFIX}PROJECT"]
+    address = environment.get(backups.TO_VARIABLE, "")
+    bucket = Bucket.of(address, project, str(STORE)) if address else None
+    return Place(store.directory_of(project), bucket)
 
 
 def main() -> None:
@@ -110,19 +124,19 @@ def main() -> None:
     environment = dict(os.environ)
     interval = backups.interval(environment[backups.INTERVAL_VARIABLE])
     keep, days = backups.retention(environment)
-    directory = store.directory_of(environment[f"{PREFIX}PROJECT"])
+    place = place_of(environment)
     while True:
-        for seconds in naps(directory, interval):
-            time.sleep(seconds)
         try:
-            once(directory, environment)
+            for seconds in naps(place, interval):
+                time.sleep(seconds)
+            once(place, environment)
         except (LettaStackError, OSError) as error:
             console.say(f"no backup: {error}; the next attempt is in {RETRY_SECONDS:.0f} s")
             time.sleep(RETRY_SECONDS)
             continue
         try:
-            store.prune(directory, keep=keep, days=days, dry_run=False)
-        except OSError as error:
+            place.prune(keep=keep, days=days, dry_run=False)
+        except (LettaStackError, OSError) as error:
             console.say(f"cannot delete old backups: {error}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from letta_stack.base import flags
@@ -14,7 +15,6 @@ from letta_stack.topology import monitoring
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from letta_stack.topology.project import Project
 
@@ -22,7 +22,11 @@ RECIPIENTS_VARIABLE = "LETTA_STACK_BACKUP_RECIPIENTS"  # whoever sets it wants t
 INTERVAL_VARIABLE = "LETTA_STACK_BACKUP_INTERVAL"
 KEEP_VARIABLE = "LETTA_STACK_BACKUP_KEEP"
 DAYS_VARIABLE = "LETTA_STACK_BACKUP_DAYS"
-DIRECTORY_VARIABLE = "LETTA_STACK_BACKUP_DIR"
+TO_VARIABLE = "LETTA_STACK_BACKUP_TO"
+CREDENTIALS_VARIABLE = (
+    "LETTA_STACK_BACKUP_CREDENTIALS"  # names a file, so that no key is in an argument or a variable
+)
+SCHEME = "s3://"
 DEFAULTS = {INTERVAL_VARIABLE: "24h", KEEP_VARIABLE: "7", DAYS_VARIABLE: "7"}
 UNITS = {"m": 60, "h": 3600, "d": 86400}
 INTERVAL = re.compile(r"([1-9][0-9]{0,4})([mhd])")
@@ -63,10 +67,28 @@ def prepare(project: Project) -> None:
     except BadValue as error:
         raise BadSettings(f"{error} (in .env or the shell)") from error
     owner = Store.of(project.name).user
+    if project.setting(TO_VARIABLE):
+        credentials(project, int(owner["LETTA_STACK_UID"]))
     for path, mode in ((directory(project), 0o700), (monitoring.directory(project.name), 0o755)):
         path.mkdir(mode=mode, parents=True, exist_ok=True)
         if os.getuid() == 0:
             os.chown(path, int(owner["LETTA_STACK_UID"]), int(owner["LETTA_STACK_GID"]))
+
+
+def credentials(project: Project, uid: int) -> None:
+    """Look at what a schedule needs to write elsewhere. Raises ``BadSettings``."""
+    address, named = project.setting(TO_VARIABLE), project.setting(CREDENTIALS_VARIABLE)
+    if not address.startswith(SCHEME):
+        raise BadSettings(
+            f"{TO_VARIABLE} is {address!r}, and the schedule knows only {SCHEME}bucket/prefix; unset it for .state/"
+        )
+    path = Path(named)
+    if not named or not path.is_file():
+        raise BadSettings(f"{TO_VARIABLE} needs keys: {CREDENTIALS_VARIABLE} has to name a file")
+    if path.stat().st_uid != uid:
+        raise BadSettings(
+            f"user {uid}, who makes the backups, cannot read {path}; run `chown {uid} {path}`"
+        )
 
 
 def directory(project: Project) -> Path:

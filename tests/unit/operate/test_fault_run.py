@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from letta_stack.errors import BadValue, CommandFailed, FaultsFailed, FaultsRefused
 from letta_stack.operate import postgres
-from letta_stack.operate.faults import audit, load, report, run, starts, workload
+from letta_stack.operate.faults import audit, catalogue, load, report, run, starts, workload
 from letta_stack.operate.faults.client import Answer, Client
 from letta_stack.operate.faults.model import Expect, Fault
 from letta_stack.operate.faults.run import Order
@@ -89,6 +90,8 @@ def staged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Staged:
     for name, value in (("BEFORE_SECONDS", 0.05), ("AFTER_SECONDS", 0.0), ("LOOK_SECONDS", 0.01)):
         monkeypatch.setattr(run, name, value)
     monkeypatch.setattr(load, "PAUSE_SECONDS", 0.01)
+    short = tuple(dataclasses.replace(one, seconds=0.05) for one in catalogue.FAULTS)
+    monkeypatch.setattr(catalogue, "FAULTS", short)
     for name, file in (("MARKDOWN", "faults.md"), ("DATA", "faults.json")):
         monkeypatch.setattr(report, name, tmp_path / file)
     return found

@@ -56,13 +56,12 @@ class Load:
     family: str = field(default_factory=lambda: secrets.token_hex(TRACE_BYTES))
     """Begins every trace of this load."""
     _ended: threading.Event = field(default_factory=threading.Event)
-    _writing: threading.Event = field(default_factory=threading.Event)
+    _paused: bool = False
     _turns: threading.Condition = field(default_factory=threading.Condition)
     _under_way: int = 0
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        self._writing.set()
         half = len(self.agents) // 2
         jobs: list[Callable[[], None]] = [self._read] * READERS
         jobs += [self._writer(MESSAGE, one) for one in self.agents[:half]]
@@ -76,20 +75,22 @@ class Load:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._ended.set()
-        self._writing.set()
+        self.resume_writes()
         # Interrupted, nobody counts what is still under way.
         for one in [] if kind else self._threads:
             one.join()
 
     def pause_writes(self) -> None:
         """Send no further message and wait until those under way have ended."""
-        self._writing.clear()
         with self._turns:
+            self._paused = True
             self._turns.wait_for(lambda: not self._under_way)
 
     def resume_writes(self) -> None:
         """Go on with messages."""
-        self._writing.set()
+        with self._turns:
+            self._paused = False
+            self._turns.notify_all()
 
     def _repeat(self, job: Callable[[], None]) -> None:
         while not self._ended.is_set():
@@ -104,12 +105,12 @@ class Load:
         send = self.client.message if kind == MESSAGE else self.client.stream
 
         def write() -> None:
-            self._writing.wait()
-            if self._ended.is_set():
-                return
-            mark, trace = f"fault-{secrets.token_hex(MARK_BYTES)}", self._trace()
             with self._turns:
+                self._turns.wait_for(lambda: not self._paused)
+                if self._ended.is_set():
+                    return
                 self._under_way += 1
+            mark, trace = f"fault-{secrets.token_hex(MARK_BYTES)}", self._trace()
             self._note(kind, mark, trace, lambda: send(agent, f"{mark} {WORDS}", trace))
             with self._turns:
                 self._under_way -= 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from invoke.collection import Collection
 
 from letta_stack.cli import (
+    adopt,
     backup,
     build,
     certs,
@@ -50,6 +51,7 @@ ns = Collection(
     operate.rollback,
     operate.trim,
     faults.faults,
+    adopt.adopt,
 )
 
 ns.add_collection(

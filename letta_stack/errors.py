@@ -20,10 +20,11 @@ rootfs/opt/letta-stack/entrypoint/errors.py) and in docs/exit-codes.md:
 105-109 telemetry
 110-123 operating a running stack: backups, restores, upgrades
 130     Ctrl-C
+200-209 taking over what was made elsewhere, and upgrades
 ======= ==============================================================================
 
 Codes 0 to 2 are Invoke's and the shell's; 124 to 127 and 128 + N are a shell's words for a timeout, for a command that
-cannot be run, and for signal N.
+cannot be run, and for signal N (the highest is 64).
 """
 
 from __future__ import annotations
@@ -579,6 +580,48 @@ class ClusterFailed(LettaStackError):
     """The cluster for trials did not start."""
 
     exit_code = 103
+
+
+class SourceUnknown(LettaStackError):
+    """There is no such container, volume, directory or database to take over, or it cannot be read."""
+
+    exit_code = 200
+
+
+class SourceInUse(LettaStackError):
+    """A PostgreSQL works on the data directory that would be copied."""
+
+    exit_code = 201
+
+
+class SourceForeign(LettaStackError):
+    """What would be taken over is not the database of a Letta server."""
+
+    exit_code = 202
+
+
+class SourceNewer(LettaStackError):
+    """What would be taken over was used by a newer server or PostgreSQL than the one here."""
+
+    exit_code = 203
+
+
+class SourceOlder(LettaStackError):
+    """What would be taken over is older than the oldest schema that this server can migrate."""
+
+    exit_code = 204
+
+
+class SourceKeyMissing(LettaStackError):
+    """What would be taken over has encrypted values, and nobody gave the key that opens them."""
+
+    exit_code = 205
+
+
+class AdoptFailed(LettaStackError):
+    """A takeover did not end well; the message says which data is in use now."""
+
+    exit_code = 206
 
 
 class CommandFailed(LettaStackError):

@@ -55,14 +55,19 @@ def refuse_newer(about: Manifest, target: Postgres, server: str) -> None:
 
 def refuse_full(about: Manifest, target: Postgres) -> None:
     """Raise ``BackupNoRoom`` unless both databases fit beside each other."""
+    refuse_bytes(about.database_bytes, target)
+
+
+def refuse_bytes(size: int, target: Postgres) -> None:
+    """Raise ``BackupNoRoom`` unless a database of ``size`` bytes fits beside the present one."""
     where = target.value("SHOW data_directory")
     answer = process.capture(
         ["docker", "exec", target.container, "df", "--output=avail", "--block-size=1", where]
     )
     free = int(answer.split()[-1])
-    needed = int(about.database_bytes * ROOM)
+    needed = int(size * ROOM)
     if free < needed:
         raise BackupNoRoom(
-            f"the database's volume has {free // backups.MIB} MiB free, and the backup needs "
+            f"the database's volume has {free // backups.MIB} MiB free, and what is to be restored needs "
             f"{needed // backups.MIB} beside what is there; free some room on the engine's disk"
         )

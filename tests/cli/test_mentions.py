@@ -28,7 +28,8 @@ HISTORY = {ROOT / "CHANGELOG.md"}
 
 def flags_of(task: str) -> set[str]:
     return {
-        f"--{argument.name.replace('_', '-')}" for argument in tasks.ns[task].get_arguments()
+        f"--{argument.name.strip('_').replace('_', '-')}"
+        for argument in tasks.ns[task].get_arguments()
     } | {"--help"}
 
 

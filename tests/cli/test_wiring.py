@@ -49,7 +49,10 @@ def test_no_flag_of_any_task_is_missing_from_the_table() -> None:
 
 
 def task_flags(name: str) -> set[str]:
-    return {f"--{argument.name.replace('_', '-')}" for argument in tasks.ns[name].get_arguments()}
+    return {
+        f"--{argument.name.strip('_').replace('_', '-')}"
+        for argument in tasks.ns[name].get_arguments()
+    }
 
 
 @each_flag

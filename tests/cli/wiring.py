@@ -621,4 +621,19 @@ TABLE = (
         also=BACKUP_ALSO,
         fixed={"stdout": "provider_traces: 3 rows are gone\n"},
     ),
+    Wiring(
+        "adopt",
+        "letta_stack.operate.adopt.run:adopt",
+        (
+            text("--from", "order.source", "", "letta"),
+            ENV,
+            PROJECT,
+            PORT,
+            text("--database", "order.database", "", "mine"),
+            text("--key-file", "order.key_file", "", "key"),
+            text("--postgres-image", "order.postgres_image", "", "pgvector/pgvector:pg17"),
+            switch("--dry-run", "order.dry_run"),
+            switch("--yes", "order.yes"),
+        ),
+    ),
 )

@@ -1,0 +1,1 @@
+"""Takes over what a Letta server elsewhere has: upstream's containers, volumes and directories, any PostgreSQL."""

@@ -71,7 +71,7 @@ def test_packages_hand_nothing_on() -> None:
     assert [path for path in files if list(imported(path))] == []
 
 
-def test_the_scheduled_backup_needs_nothing_that_its_image_lacks() -> None:
+def test_the_scheduled_backup_needs_nothing_that_its_image_lacks(real_processes: None) -> None:
     code = (
         "import sys, letta_stack.operate.scheduled; print(*{name.partition('.')[0] for name, one "
         "in sys.modules.items() if 'site-packages' in (getattr(one, '__file__', None) or '')})"

@@ -18,8 +18,17 @@ SETTING_OF_STACK = re.compile(r"LETTA_STACK_[A-Z_]*[A-Z]")
 INTERNAL = {"LETTA_STACK_COLLECTOR", "LETTA_STACK_REDIS_CA", "LETTA_STACK_STARTED"}
 # compose/services/hot.yaml and the overlays set them; elsewhere they would be of no use.
 HOT = {"LETTA_STACK_DEBUG", "LETTA_STACK_RELOAD", "LETTA_STACK_USER"}
+# compose/services/logs.yaml sets it for the collector alone.
+LOGS = {"LETTA_STACK_TELEMETRY_SERVICES"}
 # The collector's start sets them itself.
-COLLECTORS = {"LETTA_VERSION", "OTEL_DIRECTORY", "OTEL_LISTEN", "OTEL_LOG_FILES", "OTEL_QUEUE_SIZE"}
+COLLECTORS = {
+    "LETTA_VERSION",
+    "OTEL_DIRECTORY",
+    "OTEL_LISTEN",
+    "OTEL_LOG_FILES",
+    "OTEL_QUEUE_SIZE",
+    "OTEL_SERVICE_LOGS",
+}
 
 
 def passed() -> set[str]:
@@ -30,7 +39,10 @@ def passed() -> set[str]:
 
 
 def passed_to_gateway() -> set[str]:
-    fragments = [ROOT / f"compose/{name}.yaml" for name in ("services/nginx", "overlays/tls")]
+    fragments = [
+        ROOT / f"compose/{name}.yaml"
+        for name in ("services/nginx", "services/logs", "overlays/tls")
+    ]
     # Compose's own tags (!override) say how to merge, which is of no interest here.
     models = [yaml.safe_load(path.read_text().replace("!override", "")) for path in fragments]
     return {name for one in models for name in one["services"][GATEWAY.name]["environment"]}
@@ -52,7 +64,13 @@ def test_what_the_start_code_reads_is_passed() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    read = {value for value in constants if SETTING.fullmatch(value)} - INTERNAL - COLLECTORS - HOT
+    read = (
+        {value for value in constants if SETTING.fullmatch(value)}
+        - INTERNAL
+        - COLLECTORS
+        - HOT
+        - LOGS
+    )
 
     assert {"LETTA_ENVIRONMENT", "SIGNOZ_INSECURE"} < read
     assert read | set(database.PARTS) <= passed()

@@ -50,7 +50,7 @@ def test_an_example_arrives_and_keeps_to_the_policy(
     rendered = model["services"][name]
     assert [one for one in lint.check(env, model) if not one.waiver] == []
     assert rendered["image"] == change.get("image", rendered["image"])
-    assert (change.get("environment") or {}).items() <= rendered["environment"].items()
+    assert (change.get("environment") or {}).items() <= (rendered.get("environment") or {}).items()
     for mount in change.get("volumes", ()):
         assert mount["source"] in {one.get("source") for one in rendered["volumes"]}
 

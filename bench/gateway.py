@@ -29,6 +29,7 @@ from letta_stack.image.contract import API_PORT
 from letta_stack.topology.catalogue import GATEWAY, HEALTH_PATH, SERVER
 from tests.gateway import driver
 from tests.smoke import harness
+from tests.support import processor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -102,14 +103,6 @@ def pairs(
     ]
 
 
-def cpu_seconds(container: str) -> float:
-    """Return the processor time that a container has used so far (cgroup v2, or v1)."""
-    script = "cat /sys/fs/cgroup/cpu.stat 2>/dev/null || cat /sys/fs/cgroup/cpuacct/cpuacct.usage"
-    text = str(docker.container.execute(container, ["sh", "-c", script]))
-    fields = text.split()
-    return int(fields[1]) / 1e6 if fields[0] == "usage_usec" else int(fields[0]) / 1e9
-
-
 def two_processors() -> tuple[int, int]:
     """Return two processors that this process may use.
 
@@ -123,9 +116,9 @@ def two_processors() -> tuple[int, int]:
     return processors[0], processors[1]
 
 
-def pin(container: str, processor: int) -> None:
+def pin(container: str, number: int) -> None:
     """Let a container run on one processor only."""
-    docker.container.update(container, cpuset_cpus=str(processor))
+    docker.container.update(container, cpuset_cpus=str(number))
 
 
 def address_of(container: str, network: str, port: int) -> Address:
@@ -175,9 +168,9 @@ def main() -> None:
         pin(one.container, second)
         gateway = address_of(one.container, network, driver.PORT)
         rates = pairs(requests_per_second, address_of(server, network, API_PORT), gateway, **sizes)
-        before = [cpu_seconds(container) for container in containers]
+        before = [processor.seconds(container) for container in containers]
         rate = asyncio.run(requests_per_second(gateway, options.blocks * options.seconds / 4))
-        after = [cpu_seconds(container) for container in containers]
+        after = [processor.seconds(container) for container in containers]
         used = [last - first for first, last in zip(before, after, strict=True)]
     with (
         harness.network(f"{harness.RUN}-bench-sse") as network,

@@ -12,6 +12,7 @@ import requests
 from letta_stack.image import contract
 from tests.smoke import harness
 from tests.smoke.debug_client import DebugClient
+from tests.support import processor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,8 @@ pytestmark = pytest.mark.only("hot")
 
 HEALTH = "letta/server/rest_api/routers/v1/health.py"
 MODULES = "/opt/letta/venv/lib/python3.11/site-packages/letta"  # of the image
-RELOAD_SECONDS = 100.0  # mark to beat: 5 s on two idle cores; a busy machine is not a failure
+RELOAD_SECONDS = 5.0  # of one processor, which is what an idle machine needs on the clock
+GIVE_UP_SECONDS = 100.0  # on the clock: a busy machine is not a failure
 
 
 def debug_port(deployment: Deployment) -> int:
@@ -70,18 +72,20 @@ def test_a_save_is_answered_by_the_new_code(deployment: Deployment, hot_source: 
         return answer.status_code == 200 and answer.json()["status"] == status
 
     file.write_text("this is no Python\n", encoding="utf-8")
-    harness.expect(lambda: not said("ok"), timeout=RELOAD_SECONDS, what="the old code goes on")
+    harness.expect(lambda: not said("ok"), timeout=GIVE_UP_SECONDS, what="the old code goes on")
     file.write_text(original.replace('"ok"', '"warm"'), encoding="utf-8")
     harness.expect(
-        lambda: said("warm"), timeout=RELOAD_SECONDS, what="the repaired code does not serve"
+        lambda: said("warm"), timeout=GIVE_UP_SECONDS, what="the repaired code does not serve"
     )
+    began, used = time.monotonic(), processor.seconds(deployment.container)
     file.write_text(original, encoding="utf-8")
-    began = time.monotonic()
-    harness.expect(lambda: said("ok"), timeout=RELOAD_SECONDS, what="the save is not served")
+    harness.expect(lambda: said("ok"), timeout=GIVE_UP_SECONDS, what="the save is not served")
+    taken, used = time.monotonic() - began, processor.seconds(deployment.container) - used
 
     # Not the worker that began: the next one has the port, too.
     with DebugClient(debug_port(deployment)) as debugger:
         assert debugger.request("initialize", adapterID="debugpy")
-    print(f"reloaded in {time.monotonic() - began:.1f} s")
+    print(f"reloaded in {taken:.1f} s, with {used:.1f} s of a processor")
+    assert used < RELOAD_SECONDS
     assert {path: path.stat().st_uid for path in hot_source.rglob("*")} == owners
     assert deployment.inspect().state.running

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 COUNT = 10
 WAITS = "ClickHouse cannot be used yet"
+WRONG = "wr0ng-passw0rd"
 REFUSED = "no space left on device"
 BIG = 300_000
 """Bytes of a request that fills something."""
@@ -43,6 +44,20 @@ def late(stage: Stage) -> Count:
     tables = {one["name"] for one in stage.clickhouse.rows("SHOW TABLES")}
     assert {"otel_traces", "otel_logs", "otel_metrics_sum", "llm_traces"} <= tables
     return count
+
+
+def wrong_password(stage: Stage) -> Count:
+    """ClickHouse refuses the password; the collector is killed, and started again with the right one."""
+    file = stage.directory / "password"
+    file.write_text(WRONG, encoding="utf-8")
+    settings = {"CLICKHOUSE_PASSWORD": "", "CLICKHOUSE_PASSWORD_FILE": "/password"}
+    with stage.collector(settings, mounts=((file, "/password", "ro"),)) as collector:
+        collector.send_spans("refused", COUNT)
+        assert f"{WAITS}: http://{telemetry.CLICKHOUSE}:8123 answers 403" in collector.logs()
+        assert WRONG not in collector.logs()
+        file.write_text(telemetry.PASSWORD, encoding="utf-8")
+        collector.crash()
+        return stage.count(COUNT, interruptions=0)
 
 
 def gone(stage: Stage) -> Count:

@@ -21,6 +21,7 @@ SEED = {"LETTA_STACK_TELEMETRY_NUMBERS": "seed"}
 GAVE_UP = "Dropping data"
 CASES = [
     conservation.late,
+    conservation.wrong_password,
     conservation.gone,
     conservation.long_outage,
     conservation.engine,

@@ -154,7 +154,7 @@ def test_every_target_is_up(used: Deployment, dashboard: Dashboard) -> None:
     assert down == []
     assert jobs == {
         *("prometheus", "alertmanager", "host", "containers", "database", "redis", "gateway"),
-        *("blackbox", "collector", "servers", "probe"),
+        *("blackbox", "collector", "clickhouse", "servers", "probe"),
     }
     (answers,) = dashboard.query('max(probe_success{probe="gateway"})')
     assert answers["value"][1] == "1"

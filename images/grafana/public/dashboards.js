@@ -77,7 +77,7 @@ async function timeseries(panel, body, defaults, seconds) {
       },
       plugins: {
         legend: {
-          position: "bottom", align: "start",
+          position: panel.options?.legend?.placement ?? "bottom", align: "start",
           labels: {
             boxWidth: 10, boxHeight: 2, font: { size: 11 }, filter: (item, { datasets: all }) => !all[item.datasetIndex].goal,
             generateLabels: (chart) => Chart.defaults.plugins.legend.labels.generateLabels(chart).map((item) => ({
@@ -108,23 +108,40 @@ async function stat(panel, body, defaults) {
   return true;
 }
 
+// One row for each set of labels; of several questions each has a column of its own.
+function joined(found) {
+  const rows = new Map();
+  found.forEach((series, index) => series.forEach(({ metric: { __name__, ...labels }, value }) => {
+    const key = JSON.stringify(Object.entries(labels).sort());
+    if (!rows.has(key)) rows.set(key, { labels, values: {} });
+    const name = found.length > 1 ? `Value #${String.fromCharCode(65 + index)}` : "Value";
+    rows.get(key).values[name] = Number(value[1]);
+  }));
+  return [...rows.values()];
+}
+
 async function table(panel, body, defaults) {
-  const rows = await now(panel);
+  const rows = joined(await Promise.all(panel.targets.map((target) => ask("query", { query: target.expr }))));
   if (!rows.length) return false;
   const { excludeByName = {}, renameByName = {}, indexByName = {} } =
     panel.transformations?.find((one) => one.id === "organize")?.options ?? {};
-  const names = [...new Set(rows.flatMap((row) => Object.keys(row.metric))), "Value"]
-    .filter((name) => name !== "__name__" && !excludeByName[name])
-    .sort((a, b) => (indexByName[a] ?? 99) - (indexByName[b] ?? 99));
+  const found = new Set(rows.flatMap(({ labels, values }) => [...Object.keys(labels), ...Object.keys(values)]));
+  const columns = [...found].filter((name) => !excludeByName[name]).sort((a, b) => (indexByName[a] ?? 99) - (indexByName[b] ?? 99))
+    .map((name) => {
+      const title = renameByName[name] ?? name;
+      const own = panel.fieldConfig.overrides.filter((one) => one.matcher.options === title).flatMap((one) => one.properties);
+      const field = { ...defaults, ...Object.fromEntries(own.map(({ id, value }) => [id, value])) };
+      return { name, title, field, style: name.startsWith("Value") ? "number" : "" };
+    });
   const made = element(body, "table");
   const head = element(made, "tr");
-  names.forEach((name) => element(head, "th", renameByName[name] ?? name, name === "Value" ? "number" : ""));
-  for (const row of rows.sort((a, b) => b.value[1] - a.value[1])) {
+  columns.forEach(({ title, style }) => element(head, "th", title, style));
+  const first = columns.find(({ style }) => style)?.name;
+  for (const { labels, values } of rows.sort((a, b) => (b.values[first] ?? 0) - (a.values[first] ?? 0))) {
     const line = element(made, "tr");
-    const value = Number(row.value[1]);
-    for (const name of names) {
-      const cell = element(line, "td", name === "Value" ? format(value, defaults) : row.metric[name] ?? "", name === "Value" ? "number" : "");
-      if (name === "Value") cell.style.color = colour(value, defaults.thresholds);
+    for (const { name, field, style } of columns) {
+      const cell = element(line, "td", style ? format(values[name] ?? NaN, field) : labels[name] ?? "", style);
+      if (style) cell.style.color = colour(values[name], field.thresholds);
     }
   }
   return true;

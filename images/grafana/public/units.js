@@ -14,17 +14,17 @@ function rounded(value, decimals) {
 }
 
 // format(0.25, { unit: "percentunit" }) is "25 %".
-export function format(value, { unit, decimals, noValue }) {
-  if (Number.isNaN(value)) return noValue ?? "–";
+export function format(value, { unit, decimals }) {
+  if (!Number.isFinite(value)) return "–";
   switch (unit) {
     case "bool_yes_no": return value ? "Yes" : "No";
-    case "dateTimeFromNow": return `${format(Date.now() / 1000 - value, { unit: "s" })} ago`;
+    case "dateTimeFromNow": return `${format((Date.now() - value) / 1000, { unit: "s" })} ago`;
     case "percentunit": return format(value * 100, { unit: "percent", decimals });
     case "currencyUSD": return `$${rounded(value, decimals ?? (Math.abs(value) < 1 ? 4 : 2))}`;
     default: {
       const scale = (SCALES[unit] ?? []).find(([divisor]) => Math.abs(value) >= divisor);
       if (scale) return `${rounded(value / scale[0], decimals)} ${scale[1]}`;
-      return rounded(value, decimals) + (SUFFIXES[unit] ?? "");
+      return rounded(value, decimals) + (unit?.startsWith("suffix:") ? unit.slice("suffix:".length) : SUFFIXES[unit] ?? "");
     }
   }
 }

@@ -119,6 +119,8 @@ STEPS = {
     kinds.SERVER: Steps(),
     monitoring.MONITOR: Steps(teach=_teach_monitor, readers=("letta-postgres-exporter",)),
     # It takes its password when it starts. What is sent meanwhile waits in the collector's queue.
-    monitoring.CLICKHOUSE: Steps(readers=("letta-clickhouse", COLLECTOR.name, SERVER)),
+    monitoring.CLICKHOUSE: Steps(
+        readers=("letta-clickhouse", COLLECTOR.name, "letta-prometheus", SERVER)
+    ),
     monitoring.DASHBOARD: Steps(readers=(DASHBOARD.name,)),
 }

@@ -30,6 +30,13 @@ def modules_after(statement: str) -> set[str]:
     return set(ended.stdout.split())
 
 
+def test_the_scheduled_backup_needs_nothing_that_its_image_lacks() -> None:
+    # requirements/backup.txt is all that it has; the grammars are what `inv lint` reads with.
+    modules = modules_after("import letta_stack.operate.scheduled")
+
+    assert modules.isdisjoint({"invoke", "packaging", "promql_parser", "requests", "yaml"})
+
+
 def test_listing_the_tasks_imports_nothing_but_invoke_and_this_projects_errors() -> None:
     extra = modules_after("import tasks") - modules_after(
         "from __future__ import annotations; import invoke.main"

@@ -17,10 +17,12 @@ from python_on_whales.exceptions import DockerException
 
 from letta_stack.base import process
 from letta_stack.base.paths import ROOT
+from letta_stack.policy import dashboards
 from letta_stack.secrets import monitoring as secrets
 from letta_stack.secrets.store import Store
 from letta_stack.topology import monitoring
-from tests.smoke import alerts, harness
+from tests.smoke import alerts, browser, harness
+from tests.smoke.conftest import arguments_of, inv
 from tests.smoke.test_agents import WORDS
 
 if TYPE_CHECKING:
@@ -32,10 +34,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.only("observability")
 
 PROMETHEUS = "/api/datasources/proxy/uid/prometheus/api/v1"
+DRAWN = {
+    path.stem: [
+        panel for panel in json.loads(path.read_text("utf-8"))["panels"] if "targets" in panel
+    ]
+    for path in sorted((ROOT / dashboards.DIRECTORY).glob("[!l]*.json"))
+}
 PANELS = [
-    pytest.param(target["expr"], id=f"{path.stem}: {panel['title']} {target['refId']}")
-    for path in sorted((ROOT / "observability/dashboards").glob("*.json"))
-    for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]
+    pytest.param(target["expr"], id=f"{name}: {panel['title']} {target['refId']}")
+    for name, panels in DRAWN.items()
+    for panel in panels
     for target in panel["targets"]
 ]
 TOOL = 'TOOL conversation_search {"query": "heron"}'
@@ -48,7 +56,16 @@ class Dashboard:
     """The published dashboards, through the password."""
 
     url: str
-    password: str
+    store: Store
+
+    @property
+    def password(self) -> str:
+        """Return the password that is valid now."""
+        return self.store.read(secrets.DASHBOARD)
+
+    def status(self, password: str) -> int:
+        """Return the status that a person with this password gets."""
+        return requests.get(self.url, auth=("letta", password), timeout=10).status_code
 
     def get(self, path: str, **parameters: str) -> Any:
         """Ask for JSON."""
@@ -73,7 +90,7 @@ class Dashboard:
 @pytest.fixture(scope="session")
 def dashboard(deployment: Deployment) -> Dashboard:
     url = harness.published_url(deployment.service("letta-dashboard"), 8080)
-    return Dashboard(url, Store.of(deployment.stack.name).read(secrets.DASHBOARD))
+    return Dashboard(url, Store.of(deployment.stack.name))
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +146,7 @@ def test_no_container_has_root_or_writes_to_its_image(deployment: Deployment) ->
 
 def test_the_dashboards_ask_for_the_password(dashboard: Dashboard) -> None:
     assert requests.get(dashboard.url, timeout=10).status_code == 401
-    assert requests.get(dashboard.url, auth=("letta", "x"), timeout=10).status_code == 401
+    assert dashboard.status("x") == 401
     assert dashboard.get("/api/health")["database"] == "ok"
 
 
@@ -140,7 +157,7 @@ def test_every_target_is_up(used: Deployment, dashboard: Dashboard) -> None:
     assert down == []
     assert jobs == {
         *("prometheus", "alertmanager", "host", "containers", "database", "redis", "gateway"),
-        *("blackbox", "collector", "servers", "probe"),
+        *("blackbox", "collector", "clickhouse", "servers", "probe"),
     }
     (answers,) = dashboard.query('max(probe_success{probe="gateway"})')
     assert answers["value"][1] == "1"
@@ -180,6 +197,11 @@ def test_the_servers_metrics_only_grow_and_are_told_apart(
 
 
 def test_a_runs_trace_is_read_from_clickhouse(used: Deployment, client: Letta) -> None:
+    expect_trace(used, client)
+
+
+def expect_trace(used: Deployment, client: Letta) -> None:
+    """Let an agent answer, and wait until the server finds the spans of that run."""
     one = client.agents.create(model=harness.MODEL, embedding=harness.EMBEDDING)
     answer = client.agents.messages.create(one.id, input="Good morning, heron.")
     run = answer.messages[0].run_id
@@ -266,11 +288,61 @@ def test_an_error_of_the_database_arrives_without_what_it_was_about(used: Deploy
     assert secret not in json.dumps(rows(used, "SELECT * FROM otel_logs"))
 
 
+@pytest.mark.last(order=1)
+def test_the_passwords_of_dashboards_and_exporter_are_rotated(
+    deployment: Deployment, dashboard: Dashboard
+) -> None:
+    old = dashboard.password
+    rotate(deployment, secrets.DASHBOARD)
+    rotate(deployment, secrets.MONITOR)
+
+    assert dashboard.password != old
+    assert (dashboard.status(old), dashboard.status(dashboard.password)) == (401, 200)
+    metrics = docker.container.execute(
+        deployment.service("letta-postgres-exporter"),
+        ["wget", "-q", "-O", "-", "http://127.0.0.1:9187/metrics"],
+    )
+    assert "\npg_up 1\n" in str(metrics)
+
+
+@pytest.mark.last(order=1)
+@pytest.mark.long
+def test_a_rotated_password_of_clickhouse_reaches_servers_and_collector(
+    used: Deployment, dashboard: Dashboard, client: Letta
+) -> None:
+    rotate(used, secrets.CLICKHOUSE)
+
+    expect_trace(used, client)
+    failed = "sum(max_over_time(otelcol_exporter_send_failed_spans[5m]))"
+    assert [row["value"][1] for row in dashboard.query(failed)] in ([], ["0"])
+
+
+def rotate(deployment: Deployment, name: str) -> None:
+    inv("secrets.rotate", name, *arguments_of(deployment.stack))
+
+
 @pytest.mark.parametrize("expression", PANELS)
 def test_every_panel_has_something_to_show(
     expression: str, used: Deployment, dashboard: Dashboard
 ) -> None:
     harness.expect(lambda: dashboard.query(expression), timeout=SEEN_SECONDS, what=expression)
+
+
+@pytest.fixture(scope="session")
+def seen(used: Deployment, dashboard: Dashboard) -> dict[str, dict[str, str]]:
+    """Say what a person with a browser sees of each dashboard. The pictures are in reports/dashboards."""
+    return browser.look_at(
+        list(DRAWN),
+        address="http://letta-dashboard:8080",
+        network=f"{used.stack.name}_dashboard",
+        password=dashboard.password,
+    )
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_browser_draws_every_panel(name: str, seen: dict[str, dict[str, str]]) -> None:
+    assert seen[name] == {panel["title"]: "" for panel in DRAWN[name]}
+    assert (browser.PICTURES / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.fixture

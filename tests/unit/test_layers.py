@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 from letta_stack.base.paths import ROOT
@@ -69,16 +67,3 @@ def test_packages_hand_nothing_on() -> None:
     files = [path for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE]
 
     assert [path for path in files if list(imported(path))] == []
-
-
-def test_the_scheduled_backup_needs_nothing_that_its_image_lacks(real_processes: None) -> None:
-    code = (
-        "import sys, letta_stack.operate.scheduled; print(*{name.partition('.')[0] for name, one "
-        "in sys.modules.items() if 'site-packages' in (getattr(one, '__file__', None) or '')})"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
-
-    # requirements/backup.txt; the other is this environment's own.
-    assert set(found) - {"_distutils_hack"} <= {"pyrage"}

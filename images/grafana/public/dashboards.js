@@ -1,28 +1,13 @@
-// Draws Grafana's dashboards, the files themselves: panels of the types timeseries, stat and table, with Prometheus' data.
+// Draws Grafana's dashboards, the files themselves: panels of the types timeseries, stat, table and row, with Prometheus' data.
+// The names of the parts, for tests, are Grafana's own.
+import { format } from "/units.js";
+
 const PROMETHEUS = "/api/datasources/proxy/uid/prometheus/api/v1/";
 const POINTS = 120;
 const REFRESH_MS = 30000;
-const COLOURS = ["#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#06b6d4", "#84cc16", "#ec4899"];
-const DIVISORS = {
-  bytes: [[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"], [1, "B"]],
-  s: [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"], [1e-3, "ms"]],
-};
-const SUFFIXES = { percent: " %", reqps: "/s", ops: "/s", Bps: " B/s" };
+const SERIES = ["#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#06b6d4", "#84cc16", "#ec4899", "#a16207", "#64748b"];
+const COLOURS = { green: "#22a559", yellow: "#d9a400", orange: "#ea7317", red: "#dc3545", text: "inherit" };
 const charts = [];
-
-// format(0.25, "percentunit") is "25 %".
-function format(value, unit) {
-  if (Number.isNaN(value)) return "–";
-  if (unit === "bool") return value ? "yes" : "no";
-  if (unit === "dateTimeFromNow") return `${format(Date.now() / 1000 - value, "s")} ago`;
-  if (unit === "percentunit") [value, unit] = [value * 100, "percent"];
-  if (unit === "currencyUSD") return `$${value.toPrecision(3)}`;
-  const scale = (DIVISORS[unit] ?? []).find(([divisor]) => Math.abs(value) >= divisor);
-  if (scale) return `${rounded(value / scale[0])} ${scale[1]}`;
-  return rounded(value) + (SUFFIXES[unit] ?? "");
-}
-
-const rounded = (value) => Number(value.toPrecision(3)).toLocaleString("en", { maximumFractionDigits: 3 });
 
 async function ask(path, parameters) {
   const answer = await fetch(`${PROMETHEUS}${path}?${new URLSearchParams(parameters)}`);
@@ -42,57 +27,122 @@ function element(parent, tag, text = "", className = "") {
   return made;
 }
 
-async function timeseries(panel, body, unit, seconds) {
+// The colour of the last step that the value has reached.
+function colour(value, thresholds) {
+  const reached = (thresholds?.steps ?? []).filter((step) => step.value === null || value >= step.value);
+  return COLOURS[reached.at(-1)?.color ?? "text"];
+}
+
+// A line across the chart at each step after the first, where the panel asks for it.
+const goals = (defaults, start, end) => (defaults.custom?.thresholdsStyle?.mode ?? "off") === "off" ? [] :
+  (defaults.thresholds?.steps ?? []).filter((step) => step.value !== null).map((step) => ({
+    data: [{ x: start, y: step.value }, { x: end, y: step.value }], goal: true,
+    borderColor: COLOURS[step.color], borderDash: [6, 4], borderWidth: 1, pointRadius: 0,
+  }));
+
+const clock = (time) => new Date(time * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+
+async function timeseries(panel, body, defaults, seconds) {
   const end = Math.floor(Date.now() / 1000);
-  const step = Math.max(15, Math.ceil(seconds / POINTS));
-  const times = { start: end - seconds, end, step };
+  const start = end - seconds;
+  const times = { start, end, step: Math.max(15, Math.ceil(seconds / POINTS)) };
   const found = await Promise.all(panel.targets.map((target) => ask("query_range", { query: target.expr, ...times })));
+  const stacked = defaults.custom?.stacking?.mode === "normal";
   const datasets = found.flatMap((series, index) => series.map((one) => ({
     label: label(panel.targets[index], one.metric),
     data: one.values.map(([x, y]) => ({ x, y: Number(y) })).filter(({ y }) => Number.isFinite(y)),
-  })));
+  }))).filter((one) => one.data.length);
   if (!datasets.length) return false;
   datasets.forEach((one, index) => {
-    const colour = COLOURS[index % COLOURS.length];
-    Object.assign(one, { borderColor: colour, backgroundColor: colour, borderWidth: 1.5, pointRadius: one.data.length > 1 ? 0 : 2 });
+    const mine = SERIES[index % SERIES.length];
+    one.last = format(one.data.at(-1).y, defaults);
+    Object.assign(one, {
+      borderColor: mine, backgroundColor: stacked ? `${mine}55` : mine, borderWidth: 1.5, fill: stacked,
+      pointRadius: one.data.length > 1 ? 0 : 2, stack: stacked ? "all" : undefined,
+    });
   });
-  const clock = (time) => new Date(time * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+  const grid = getComputedStyle(document.documentElement).getPropertyValue("--grid");
   charts.push(new Chart(element(body, "canvas"), {
     type: "line",
-    data: { datasets },
+    data: { datasets: [...datasets, ...goals(defaults, start, end)] },
     options: {
       animation: false, parsing: false, responsive: true, maintainAspectRatio: false,
       interaction: { mode: "nearest", axis: "x", intersect: false },
       scales: {
-        x: { type: "linear", min: end - seconds, max: end, ticks: { callback: clock, maxTicksLimit: 8 } },
-        y: { beginAtZero: true, ticks: { callback: (value) => format(value, unit), maxTicksLimit: 6 } },
+        x: { type: "linear", min: start, max: end, grid: { color: grid }, ticks: { callback: clock, maxTicksLimit: 8, maxRotation: 0 } },
+        y: {
+          stacked, min: defaults.min, suggestedMax: defaults.max, grid: { color: grid },
+          ticks: { callback: (value) => format(value, defaults), maxTicksLimit: 6, precision: defaults.decimals },
+        },
       },
       plugins: {
-        legend: { position: "bottom", labels: { boxWidth: 10, font: { size: 11 } } },
-        tooltip: { callbacks: { title: ([item]) => clock(item.parsed.x), label: (item) => `${item.dataset.label}: ${format(item.parsed.y, unit)}` } },
+        legend: {
+          position: panel.options?.legend?.placement ?? "bottom", align: "start",
+          labels: {
+            boxWidth: 10, boxHeight: 2, font: { size: 11 }, filter: (item, { datasets: all }) => !all[item.datasetIndex].goal,
+            generateLabels: (chart) => Chart.defaults.plugins.legend.labels.generateLabels(chart).map((item) => ({
+              ...item, text: `${item.text}  ${chart.data.datasets[item.datasetIndex].last ?? ""}`,
+            })),
+          },
+        },
+        tooltip: {
+          filter: (item) => !item.dataset.goal,
+          callbacks: { title: ([item]) => item && clock(item.parsed.x), label: (item) => `${item.dataset.label}: ${format(item.parsed.y, defaults)}` },
+        },
       },
     },
   }));
   return true;
 }
 
-async function stat(panel, body, unit) {
-  const rows = (await Promise.all(panel.targets.map((target) => ask("query", { query: target.expr })))).flat();
-  if (rows.length) element(body, "div", rows.map((row) => format(Number(row.value[1]), unit)).join(" · "), "stat");
-  return rows.length > 0;
+const now = async (panel) => (await Promise.all(panel.targets.map((target) => ask("query", { query: target.expr })))).flat();
+
+async function stat(panel, body, defaults) {
+  const rows = await now(panel);
+  if (!rows.length) return false;
+  const line = element(body, "div", "", "stat");
+  for (const row of rows) {
+    const value = Number(row.value[1]);
+    element(line, "span", format(value, defaults)).style.color = colour(value, defaults.thresholds);
+  }
+  return true;
 }
 
-async function table(panel, body, unit) {
-  const rows = (await Promise.all(panel.targets.map((target) => ask("query", { query: target.expr })))).flat();
+// One row for each set of labels; of several questions each has a column of its own.
+function joined(found) {
+  const rows = new Map();
+  found.forEach((series, index) => series.forEach(({ metric: { __name__, ...labels }, value }) => {
+    const key = JSON.stringify(Object.entries(labels).sort());
+    if (!rows.has(key)) rows.set(key, { labels, values: {} });
+    const name = found.length > 1 ? `Value #${String.fromCharCode(65 + index)}` : "Value";
+    rows.get(key).values[name] = Number(value[1]);
+  }));
+  return [...rows.values()];
+}
+
+async function table(panel, body, defaults) {
+  const rows = joined(await Promise.all(panel.targets.map((target) => ask("query", { query: target.expr }))));
   if (!rows.length) return false;
-  const names = [...new Set(rows.flatMap((row) => Object.keys(row.metric)))].filter((name) => name !== "__name__").sort();
+  const { excludeByName = {}, renameByName = {}, indexByName = {} } =
+    panel.transformations?.find((one) => one.id === "organize")?.options ?? {};
+  const found = new Set(rows.flatMap(({ labels, values }) => [...Object.keys(labels), ...Object.keys(values)]));
+  const columns = [...found].filter((name) => !excludeByName[name]).sort((a, b) => (indexByName[a] ?? 99) - (indexByName[b] ?? 99))
+    .map((name) => {
+      const title = renameByName[name] ?? name;
+      const own = panel.fieldConfig.overrides.filter((one) => one.matcher.options === title).flatMap((one) => one.properties);
+      const field = { ...defaults, ...Object.fromEntries(own.map(({ id, value }) => [id, value])) };
+      return { name, title, field, style: name.startsWith("Value") ? "number" : "" };
+    });
   const made = element(body, "table");
   const head = element(made, "tr");
-  [...names, "value"].forEach((name) => element(head, "th", name));
-  for (const row of rows) {
+  columns.forEach(({ title, style }) => element(head, "th", title, style));
+  const first = columns.find(({ style }) => style)?.name;
+  for (const { labels, values } of rows.sort((a, b) => (b.values[first] ?? 0) - (a.values[first] ?? 0))) {
     const line = element(made, "tr");
-    names.forEach((name) => element(line, "td", row.metric[name] ?? ""));
-    element(line, "td", format(Number(row.value[1]), unit));
+    for (const { name, field, style } of columns) {
+      const cell = element(line, "td", style ? format(values[name] ?? NaN, field) : labels[name] ?? "", style);
+      if (style) cell.style.color = colour(values[name], field.thresholds);
+    }
   }
   return true;
 }
@@ -100,28 +150,40 @@ async function table(panel, body, unit) {
 const KINDS = { timeseries, stat, table };
 
 async function draw(panel, parent, seconds) {
-  const section = element(parent, "section");
+  const section = element(parent, panel.type === "row" ? "h1" : "section", panel.type === "row" ? panel.title : "");
   const { x, y, w, h } = panel.gridPos;
   section.style.gridArea = `${y + 1} / ${x + 1} / span ${h} / span ${w}`;
-  section.title = panel.description ?? "";
-  element(section, "h2", panel.title);
+  if (panel.type === "row") return;
+  section.dataset.testid = `data-testid Panel header ${panel.title}`;
+  const title = element(section, "h2", panel.title);
+  if (panel.description) element(title, "span", panel.description, "description");
+  const loading = element(section, "div", "", "loading");
+  loading.ariaLabel = "Panel loading bar";
   const body = element(section, "div", "", "body");
+  body.dataset.testid = "data-testid panel content";
+  const defaults = panel.fieldConfig?.defaults ?? {};
   try {
-    const drawn = await KINDS[panel.type](panel, body, panel.fieldConfig?.defaults?.unit, seconds);
-    if (!drawn) element(body, "div", panel.fieldConfig?.defaults?.noValue ?? "No data", "stat message");
+    const drawn = await KINDS[panel.type](panel, body, defaults, seconds);
+    if (!drawn) element(body, "div", defaults.noValue ?? "No data", "message");
   } catch (error) {
-    element(body, "div", error.message, "stat error");
+    element(body, "div", error.message, "message error").dataset.testid = "data-testid Panel status error";
   }
+  loading.remove();
+}
+
+// Those of the stack, and a user's own.
+async function read() {
+  const names = (await (await fetch("/dashboards/")).json()).map((file) => file.name).filter((name) => name.endsWith(".json"));
+  const all = await Promise.all(names.map(async (name) => (await fetch(`/dashboards/${name}`)).json()));
+  return all.sort((a, b) => (b.uid === "overview") - (a.uid === "overview") || a.title.localeCompare(b.title));
 }
 
 async function show() {
-  const files = (await (await fetch("/dashboards/")).json()).map((file) => file.name).filter((name) => name.endsWith(".json"));
-  const dashboards = await Promise.all(files.map(async (name) => (await fetch(`/dashboards/${name}`)).json()));
+  const dashboards = await read();
   const uid = location.pathname.split("/")[2] ?? "overview";
   const chosen = dashboards.find((one) => one.uid === uid) ?? dashboards[0];
   const links = document.getElementById("dashboards");
   links.replaceChildren();
-  dashboards.sort((a, b) => (b.uid === "overview") - (a.uid === "overview") || a.title.localeCompare(b.title));
   for (const one of dashboards) {
     const link = element(links, "a", one.title);
     link.href = `/d/${one.uid}`;
@@ -134,9 +196,10 @@ async function show() {
   document.getElementById("panels").replaceWith(panels);
   const seconds = Number(document.getElementById("range").value);
   await Promise.all(chosen.panels.map((panel) => draw(panel, panels, seconds)));
-  document.body.dataset.drawn = chosen.uid;
 }
 
+Chart.defaults.color = getComputedStyle(document.body).color;
+Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
 document.getElementById("range").addEventListener("change", show);
 setInterval(show, REFRESH_MS);
 show();

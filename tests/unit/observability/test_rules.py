@@ -92,7 +92,7 @@ def test_pages_and_rules_name_services_that_there_are() -> None:
     texts += [json.dumps(RULES), json.dumps(DASHBOARDS)]
     named = {name for text in texts for name in re.findall(r"\bletta-[a-z-]+[a-z]\b", text)}
 
-    assert named - {"letta-stack"} <= set(SERVICES)
+    assert named - {"letta-stack", "letta-stack-observability"} <= set(SERVICES)
 
 
 def test_prometheus_fetches_from_services_that_there_are() -> None:

@@ -19,10 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 WATCHED = Project.of("observability", project="mine")
-OTHERS = ("letta-clickhouse", "letta-collector", "letta-dashboard", "letta-postgres-exporter")
+OTHERS = (
+    *("letta-clickhouse", "letta-collector", "letta-prometheus"),
+    *("letta-dashboard", "letta-postgres-exporter"),
+)
 RESTARTED = {
     monitoring.MONITOR: ["mine-letta-postgres-exporter-1"],
-    monitoring.CLICKHOUSE: ["mine-letta-clickhouse-1", "mine-letta-collector-1", *REPLICAS],
+    monitoring.CLICKHOUSE: [
+        *("mine-letta-clickhouse-1", "mine-letta-collector-1", "mine-letta-prometheus-1"),
+        *REPLICAS,
+    ],
     monitoring.DASHBOARD: ["mine-letta-dashboard-1"],
 }
 MONITOR_SQL = re.compile(r"ALTER ROLE letta_monitor PASSWORD '(\S+)';\n")

@@ -14,7 +14,7 @@ import requests
 from python_on_whales import docker
 
 from letta_stack.operate import postgres, store, verify
-from letta_stack.topology import monitoring, secret_files
+from letta_stack.topology import metrics, secret_files
 from letta_stack.topology.catalogue import BACKUP, DATABASE
 from letta_stack.topology.project import Project
 from tests.smoke import harness
@@ -257,7 +257,7 @@ def test_backups_are_made_by_themselves_and_can_be_restored(
     assert "are equal" in verify.verify(first, identity=identity, key="")
     everything = b"".join(one.read_bytes() for one in first.directory.iterdir())
     assert not [name for name, one in small.secrets().items() if one.encode() in everything]
-    metric = monitoring.directory(small.stack.name) / f"{monitoring.BACKUP}.prom"
+    metric = metrics.directory(small.stack.name) / f"{metrics.BACKUP}.prom"
     assert float(metric.read_text().split()[-1]) >= first.created.timestamp()
 
     (first.directory / store.VERIFIED).unlink()

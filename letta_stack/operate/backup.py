@@ -14,7 +14,7 @@ from letta_stack.errors import BackupNoRoom, CommandFailed, NotRunning, SecretsU
 from letta_stack.operate import dump, manifest, postgres, secrets_bundle, store
 from letta_stack.operate.manifest import Manifest
 from letta_stack.pins.file import Pins
-from letta_stack.topology import monitoring
+from letta_stack.topology import metrics
 from letta_stack.topology.backups import RECIPIENTS_VARIABLE
 from letta_stack.topology.catalogue import SERVER
 
@@ -128,7 +128,7 @@ def write(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    monitoring.backed_up(about["project"])
+    metrics.backed_up(about["project"])
     console.say(
         f"backup {name}: {sum(one.rows for one in content.values())} rows in {len(content)} tables"
     )

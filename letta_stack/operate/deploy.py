@@ -37,7 +37,7 @@ from letta_stack.topology import (
     capacity,
     deployed,
     lifecycle,
-    monitoring,
+    metrics,
     preflight,
     report,
     secret_files,
@@ -189,9 +189,9 @@ def migrate(project: Project, begun: Unfinished, needed: Migration) -> None:
         process.capture(["docker", "stop", *names])
     try:
         project.runner.run_once(MIGRATION.name)
-        monitoring.gauge(project.name, monitoring.MIGRATED, 1)
+        metrics.gauge(project.name, metrics.MIGRATED, 1)
     except CommandFailed as error:
-        monitoring.gauge(project.name, monitoring.MIGRATED, 0)
+        metrics.gauge(project.name, metrics.MIGRATED, 0)
         deployed.end(project.name)
         if needed.breaking:
             process.capture(["docker", "start", *names])

@@ -39,10 +39,12 @@ class Place:
         """Give one backup, or the newest for `latest`. Raises ``BackupUnknown``, ``StoreFailed`` and what loading raises."""
         # A path is a path, wherever the others are.
         if self.bucket is None or "/" in name:
-            yield store.find(self.directory, name)
+            found = store.find(self.directory, name)
+            with store.in_use(found.directory):
+                yield found
             return
-        with self.bucket.find(name) as found:
-            yield found
+        with self.bucket.find(name) as copy:
+            yield copy
 
     def prune(self, *, keep: int, days: int, dry_run: bool) -> None:
         """Delete what is neither among the ``keep`` newest nor younger than ``days``. Raises ``StoreFailed``, OSError."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import re
 import shutil
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from letta_stack.errors import BackupBroken, BackupNewer, BackupUnknown, BadValu
 from letta_stack.operate import manifest as manifests
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from letta_stack.operate.manifest import Manifest
 
@@ -114,10 +116,33 @@ def remove(path: Path) -> None:
     shutil.rmtree(doomed)
 
 
+@contextlib.contextmanager
+def in_use(directory: Path) -> Iterator[None]:
+    """Keep a backup from being deleted while the block reads it: the schedule deletes when it wants to."""
+    with (directory / manifests.NAME).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+def is_used(directory: Path) -> bool:
+    """Tell whether a backup is being read."""
+    try:
+        with (directory / manifests.NAME).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def prune(directory: Path, *, keep: int, days: int, dry_run: bool) -> None:
     """Delete what ``to_prune`` names and what interrupted commands left, each with a line."""
     doomed = to_prune(every(directory), keep=keep, days=days, now=datetime.now(UTC))
     for path in [*leftovers(directory), *(one.directory for one in doomed)]:
+        if is_used(path):
+            console.say(f"{path} is being read, and stays for now")
+            continue
         console.result(f"{'would delete' if dry_run else 'deleting'} {path}")
         if not dry_run:
             remove(path)

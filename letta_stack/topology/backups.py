@@ -11,7 +11,7 @@ from letta_stack.base import flags
 from letta_stack.base.paths import STATE
 from letta_stack.errors import BadSettings, BadValue
 from letta_stack.secrets.store import Store
-from letta_stack.topology import monitoring
+from letta_stack.topology import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +69,7 @@ def prepare(project: Project) -> None:
     owner = Store.of(project.name).user
     if project.setting(TO_VARIABLE):
         credentials(project, int(owner["LETTA_STACK_UID"]))
-    for path, mode in ((directory(project), 0o700), (monitoring.directory(project.name), 0o755)):
+    for path, mode in ((directory(project), 0o700), (metrics.directory(project.name), 0o755)):
         path.mkdir(mode=mode, parents=True, exist_ok=True)
         if os.getuid() == 0:
             os.chown(path, int(owner["LETTA_STACK_UID"]), int(owner["LETTA_STACK_GID"]))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import secrets
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -11,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 import pyrage
 import pytest
 import requests
+from botocore.exceptions import BotoCoreError
 from python_on_whales import docker
 
-from letta_stack.operate import postgres, store, verify
-from letta_stack.topology import monitoring, secret_files
+from letta_stack.errors import StoreFailed
+from letta_stack.operate import backup, manifest, postgres, restore, store, verify
+from letta_stack.operate.bucket import Bucket
+from letta_stack.topology import metrics, secret_files
 from letta_stack.topology.catalogue import BACKUP, DATABASE
 from letta_stack.topology.project import Project
-from tests.smoke import harness
-from tests.smoke.conftest import Deployment, deployed
+from tests.smoke import harness, modules
+from tests.smoke.conftest import Deployment, arguments_of, deployed, inv, provider_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +48,8 @@ FILL = """
 rest=$(($(df -Pk "$1" | awk 'NR == 2 { print $4 }') - $2))
 test "$rest" -le 0 || head -c "${rest}k" /dev/zero >> "$1/filler"
 """
+S3_PORT = 7070
+S3_SECRET = secrets.token_hex(16)
 WORDS = " ".join(["word"] * 60)
 FULL_FUNCTION = """
 CREATE FUNCTION public.full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -257,7 +264,7 @@ def test_backups_are_made_by_themselves_and_can_be_restored(
     assert "are equal" in verify.verify(first, identity=identity, key="")
     everything = b"".join(one.read_bytes() for one in first.directory.iterdir())
     assert not [name for name, one in small.secrets().items() if one.encode() in everything]
-    metric = monitoring.directory(small.stack.name) / f"{monitoring.BACKUP}.prom"
+    metric = metrics.directory(small.stack.name) / f"{metrics.BACKUP}.prom"
     assert float(metric.read_text().split()[-1]) >= first.created.timestamp()
 
     (first.directory / store.VERIFIED).unlink()
@@ -267,3 +274,97 @@ def test_backups_are_made_by_themselves_and_can_be_restored(
         what="the next backup to take the place of the first",
     )
     assert [one.problem for one in store.every(directory)] == [""]
+
+
+@contextlib.contextmanager
+def s3(one: Deployment) -> Iterator[str]:
+    """Run a store with S3's API where the services of a stack reach it; give its container."""
+    with harness.running(
+        "s3",
+        image=modules.image("s3"),
+        networks=[f"{one.stack.name}_{provider_network('prod')}"],
+        network_aliases=["s3"],
+        envs={"ROOT_ACCESS_KEY": "mine", "ROOT_SECRET_KEY": S3_SECRET},
+        publish=[("127.0.0.1:", S3_PORT)],
+    ) as container:
+        yield container
+
+
+def keys(path: Path, url: str) -> Path:
+    path.write_text(
+        f"[default]\naws_access_key_id = mine\naws_secret_access_key = {S3_SECRET}\n"
+        f"region = us-east-1\nendpoint_url = {url}\n"
+    )
+    path.chmod(0o600)
+    return path
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900, func_only=True)
+@pytest.mark.only("prod")
+def test_backups_go_to_a_store_and_come_back(small: Deployment, tmp_path: Path) -> None:
+    directory = tmp_path / "waiting"
+    with s3(small) as container:
+        url = harness.published_url(container, S3_PORT)
+        bucket = Bucket.of("s3://kept/stacks", small.stack.name, str(keys(tmp_path / "keys", url)))
+        harness.expect(lambda: creates(bucket), timeout=30, what="the store to take a bucket")
+        made = backup.create(small.stack, directory=directory, to=[], omit=True, bucket=bucket)
+        assert list(directory.iterdir()) == []
+
+        # One that breaks off: the dump is there, its manifest never comes.
+        put = bucket.client.upload_file
+
+        def broken(path: str, name: str, key: str) -> None:
+            if path.endswith(manifest.NAME):
+                docker.container.stop(container, time=0)
+            put(path, name, key)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bucket.client, "upload_file", broken)
+            with pytest.raises(StoreFailed):
+                backup.create(small.stack, directory=directory, to=[], omit=True, bucket=bucket)
+        assert list(directory.iterdir()) == []
+        docker.container.start(container)
+        url = harness.published_url(container, S3_PORT)
+        bucket = Bucket.of("s3://kept/stacks", small.stack.name, str(keys(tmp_path / "keys", url)))
+        harness.expect(bucket.objects, timeout=30, what="the store to be back")
+        with bucket.every() as listed:
+            assert [one.id for one in listed] == [made.id]
+
+        key = small.secrets()["encryption-key"]
+        with bucket.find("latest") as found:
+            assert "are equal" in verify.verify(found, identity=None, key=key)
+        with bucket.every() as listed:
+            assert listed[0].verified
+        call(small, "POST", "/agents/", {"model": harness.MODEL, "name": "too-late"})
+        with bucket.find(made.id) as found:
+            restore.restore(small.stack, found, identity=None, directory=directory, to=[])
+        assert "too-late" not in agents(small).values()
+
+        # The service, which reaches the store by another name.
+        inside = keys(tmp_path / "inside", f"http://s3:{S3_PORT}")
+        os.chown(inside, *owner_of_backups(small))
+        elsewhere = {
+            "LETTA_STACK_BACKUP_TO": "s3://kept/scheduled",
+            "LETTA_STACK_BACKUP_CREDENTIALS": str(inside),
+        }
+        port = ("--port", small.url.rpartition(":")[2], "--replicas", "2")
+        settings = harness.blank_environment() | harness.PROVIDER | SETTINGS | RECIPIENT | elsewhere
+        inv("up", *arguments_of(small.stack), *port, environment=settings)
+        scheduled = Bucket.of("s3://kept/scheduled", small.stack.name, str(tmp_path / "keys"))
+        harness.expect(scheduled.objects, timeout=90, what="the service's backup")
+        with scheduled.every() as listed:
+            assert [one.problem for one in listed] == [""]
+
+
+def creates(bucket: Bucket) -> bool:
+    try:
+        bucket.client.create_bucket(Bucket=bucket.name)
+    except BotoCoreError:
+        return False
+    return True
+
+
+def owner_of_backups(one: Deployment) -> tuple[int, int]:
+    found = store.directory_of(one.stack.name).stat()
+    return found.st_uid, found.st_gid

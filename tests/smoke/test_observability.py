@@ -20,7 +20,7 @@ from letta_stack.base.paths import ROOT
 from letta_stack.policy import dashboards
 from letta_stack.secrets import monitoring as secrets
 from letta_stack.secrets.store import Store
-from letta_stack.topology import monitoring
+from letta_stack.topology import metrics
 from tests.smoke import alerts, browser, harness
 from tests.smoke.conftest import arguments_of, inv
 from tests.smoke.test_agents import WORDS
@@ -100,7 +100,7 @@ def used(deployment: Deployment, dashboard: Dashboard) -> Deployment:
         one: AgentState = client.agents.create(
             model=harness.MODEL, embedding=harness.EMBEDDING, memory_blocks=[]
         )
-        monitoring.backed_up(deployment.stack.name)
+        metrics.backed_up(deployment.stack.name)
 
         def seen() -> bool:
             client.agents.messages.create(one.id, input=TOOL)
@@ -372,13 +372,13 @@ def test_who_is_on_duty_is_told_and_told_again_when_it_is_over(
         )
 
     docker.container.stop(containers, time=5)
-    monitoring.gauge(used.stack.name, monitoring.MIGRATED, 0)
+    metrics.gauge(used.stack.name, metrics.MIGRATED, 0)
     try:
         harness.expect(lambda: told(resolved=False), timeout=150, what=f"news of {expected}")
         assert dashboard.firing() >= set(expected)
     finally:
         docker.container.start(containers)
-        monitoring.gauge(used.stack.name, monitoring.MIGRATED, 1)
+        metrics.gauge(used.stack.name, metrics.MIGRATED, 1)
     harness.expect(lambda: told(resolved=True), timeout=150, what=f"the end of {expected}")
 
 
@@ -409,13 +409,13 @@ def test_the_slower_alerts_reach_who_is_on_duty(
 
     database = used.service("letta-db")
     docker.container.stop([*stopped, database], time=5)
-    monitoring.gauge(used.stack.name, monitoring.BACKUP, time.time() - 3 * 86400)
+    metrics.gauge(used.stack.name, metrics.BACKUP, time.time() - 3 * 86400)
     try:
         harness.expect(told, timeout=600, what=f"news of {expected}")
         assert dashboard.firing() >= set(expected)
     finally:
         docker.container.start([*stopped, database])
-        monitoring.backed_up(used.stack.name)
+        metrics.backed_up(used.stack.name)
     over = [*LONG_FAULTS, "BackupTooOld"]
     harness.expect(
         lambda: all(receiver.told("/slack", alert, resolved=True) for alert in over),

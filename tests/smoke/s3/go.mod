@@ -1,4 +1,4 @@
-module letta-stack/s3
+module letta-stack/tests/s3
 
 go 1.25.0
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from letta_stack.base import process
-from letta_stack.topology import monitoring
+from letta_stack.topology import metrics, monitoring
 from letta_stack.topology.project import Project
 from letta_stack.topology.runners.compose import Compose
 from letta_stack.topology.runners.protocol import Published, State
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(monitoring, "STATE", tmp_path)
+    monkeypatch.setattr(metrics, "STATE", tmp_path)
     return tmp_path
 
 
@@ -46,8 +46,8 @@ def test_a_metric_is_written_whole_and_replaces_the_one_before(
     project: Project, state: Path
 ) -> None:
     monitoring.prepare(project)
-    monitoring.gauge("mine", "letta_x", 1)
-    monitoring.gauge("mine", "letta_x", 1764201600.7)
+    metrics.gauge("mine", "letta_x", 1)
+    metrics.gauge("mine", "letta_x", 1764201600.7)
 
     (file,) = (state / "mine/metrics").iterdir()
     assert file.name == "letta_x.prom"
@@ -56,7 +56,7 @@ def test_a_metric_is_written_whole_and_replaces_the_one_before(
 
 
 def test_a_project_that_nobody_watches_gets_no_files(state: Path) -> None:
-    monitoring.backed_up("mine")
+    metrics.backed_up("mine")
 
     assert list(state.iterdir()) == []
 
@@ -77,7 +77,7 @@ def test_the_end_of_a_migration_is_told(
     monitoring.migrated("mine", [one])
 
     files = {path.name: path.read_text() for path in (state / "mine/metrics").iterdir()}
-    name = monitoring.MIGRATED
+    name = metrics.MIGRATED
     text = f"# TYPE {name} gauge\n{name} {expected}\n"
     assert files == ({f"{name}.prom": text} if expected else {})
 
@@ -88,10 +88,10 @@ def test_a_backup_is_told_with_its_time(
     monkeypatch.setattr(time, "time", lambda: 1764201600.2)
     monitoring.prepare(project)
 
-    monitoring.backed_up("mine")
+    metrics.backed_up("mine")
 
     (file,) = (state / "mine/metrics").iterdir()
-    assert file.read_text().splitlines()[1] == f"{monitoring.BACKUP} 1764201600"
+    assert file.read_text().splitlines()[1] == f"{metrics.BACKUP} 1764201600"
 
 
 def test_a_directory_that_is_there_is_opened_to_readers(project: Project, state: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from letta_stack.base.paths import ROOT
 from letta_stack.errors import BadValue
 from letta_stack.operate.faults import audit, catalogue, client, load, report, scripted_model, stack
 from letta_stack.operate.faults.client import Answer
@@ -191,6 +192,16 @@ def test_the_list_says_how_each_is_undone_and_what_is_asserted() -> None:
     assert "docker start" in report.catalogue([gone])
     assert "no read fails" in report.catalogue([gone])
     assert "skipped: no tool" in report.plan([gone], {"redis-gone": "no tool"})
+
+
+def test_the_page_about_faults_has_each_of_them() -> None:
+    page = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    rows = [
+        f"| `{one.name}` | {one.what} | {one.undo or 'repairs itself'} | {report.asserted(one)} |"
+        for one in catalogue.FAULTS
+    ]
+
+    assert [line for line in page.splitlines() if line.startswith("| `")] == rows
 
 
 def test_the_scripted_model_repeats_the_last_message_of_the_user() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,6 +23,9 @@ from letta_stack.operate.faults.model import (
     Outcome,
     breaches,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GOOD = Outcome(
     fault="redis-gone",
@@ -184,6 +188,19 @@ def test_programs_read_everything() -> None:
     assert found["seed"] == 7
     assert found["faults"][0]["requests"]["message"] == {"sent": 5, "failed": 1}
     assert found["faults"][0]["passed"] is False
+
+
+def test_every_failed_request_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(report, "LOG", tmp_path / "faults.log")
+
+    report.log("redis-gone", [attempt(READ, "", 200, done=True), attempt(READ, "", 503, "later")])
+    report.log("redis-killed", [attempt(STREAM, "fault-1", 200, "x" * 500 + "cut")])
+
+    first, second = map(json.loads, report.LOG.read_text().splitlines())
+    assert (first["fault"], first["status"], first["text"]) == ("redis-gone", 503, "later")
+    assert (second["kind"], second["took"]) == (STREAM, 1.0)
+    assert second["text"].endswith("cut")
+    assert len(second["text"]) == report.LOGGED
 
 
 def test_the_list_says_how_each_is_undone_and_what_is_asserted() -> None:

@@ -60,9 +60,12 @@ def run(
         ),
     ]
     done = process.probe(command, env=variables)
-    if done.exit_code not in {0, SOME_FAILED}:
-        raise SystemExit(f"locust ended with {done.exit_code}: {done.stderr[-2000:]}")
-    return rows(json.loads(done.stdout))
+    entries = json.loads(done.stdout or "[]") if done.exit_code in {0, SOME_FAILED} else []
+    if not entries:
+        raise SystemExit(
+            f"locust ended with {done.exit_code} and no request: {done.stderr[-2000:]}"
+        )
+    return rows(entries)
 
 
 def rows(entries: Sequence[Mapping[str, Any]]) -> dict[str, Row]:

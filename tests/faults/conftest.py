@@ -66,6 +66,7 @@ def model(stack: Stack) -> Iterator[workload.Model]:
 def outcomes(seed: int) -> Iterator[list[Outcome]]:
     """Collect what the faults did; the table is there also after a failure."""
     found: list[Outcome] = []
+    report.LOG.unlink(missing_ok=True)
     yield found
     report.write(found, seed)
     print(f"{os.linesep}{report.to_text(found)}")

@@ -13,10 +13,13 @@ from letta_stack.operate.faults.model import KINDS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from letta_stack.operate.faults.load import Attempt
     from letta_stack.operate.faults.model import Fault, Outcome
 
 MARKDOWN = REPORTS / "faults.md"
 DATA = REPORTS / "faults.json"
+LOG = REPORTS / "faults.log"  # one JSON object a line: every failed request of the run
+LOGGED = 400  # characters of an answer: the end, where a stream says why
 HEADER = (
     *("fault", "outcome", "healthy after s", "failed reads", "failed messages", "cut streams"),
     *("acknowledged", "lost", "spans lost"),
@@ -77,6 +80,19 @@ def to_json(outcomes: Sequence[Outcome], seed: int) -> str:
     """Return everything that is known."""
     faults = [asdict(one) | {"passed": one.passed} for one in outcomes]
     return json.dumps({"seed": seed, "faults": faults}, indent=1)
+
+
+def log(fault: str, attempts: Sequence[Attempt]) -> None:
+    """Keep what failed, with seconds since the load of this fault began."""
+    LOG.parent.mkdir(exist_ok=True)
+    began = min((one.began for one in attempts), default=0.0)
+    with LOG.open("a", encoding="utf-8") as file:
+        for one in attempts:
+            if not one.answer.done:
+                at, took = round(one.began - began, 2), round(one.ended - one.began, 2)
+                words = {"fault": fault, "at": at, "took": took, "kind": one.kind}
+                words |= {"status": one.answer.status, "trace": one.trace}
+                file.write(json.dumps(words | {"text": one.answer.text[-LOGGED:]}) + "\n")
 
 
 def write(outcomes: Sequence[Outcome], seed: int) -> None:

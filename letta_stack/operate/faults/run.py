@@ -140,6 +140,7 @@ def environment_of(stack: Stack) -> str:
 def cause(stack: Stack, chosen: Sequence[Fault], *, seed: int) -> list[Outcome]:
     """Cause faults one after the other; what came of them is in the report even if it ends early. Raises ``WaitTimedOut``."""
     outcomes: list[Outcome] = []
+    report.LOG.unlink(missing_ok=True)
     with (
         lock.held(f"{stack.project.name}-faults"),
         undone_when_ended(),
@@ -217,6 +218,7 @@ def recover(stack: Stack) -> float:
 def look(stack: Stack, fault: Fault, scene: Scene, since: float, whole_since: float) -> Outcome:
     """Count what the load saw and what is stored, and say what does not hold."""
     attempts = scene.load.attempts
+    report.log(fault.name, attempts)
     # Containers may be healthy and requests fail all the same.
     failing = [
         one.ended

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
+from letta_stack.base.paths import ROOT
 from letta_stack.errors import BadValue
 from letta_stack.operate.faults import audit, catalogue, client, load, report, scripted_model, stack
 from letta_stack.operate.faults.client import Answer
@@ -21,6 +23,9 @@ from letta_stack.operate.faults.model import (
     Outcome,
     breaches,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GOOD = Outcome(
     fault="redis-gone",
@@ -185,12 +190,35 @@ def test_programs_read_everything() -> None:
     assert found["faults"][0]["passed"] is False
 
 
+def test_every_failed_request_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(report, "LOG", tmp_path / "faults.log")
+
+    report.log("redis-gone", [attempt(READ, "", 200, done=True), attempt(READ, "", 503, "later")])
+    report.log("redis-killed", [attempt(STREAM, "fault-1", 200, "x" * 500 + "cut")])
+
+    first, second = map(json.loads, report.LOG.read_text().splitlines())
+    assert (first["fault"], first["status"], first["text"]) == ("redis-gone", 503, "later")
+    assert (second["kind"], second["took"]) == (STREAM, 1.0)
+    assert second["text"].endswith("cut")
+    assert len(second["text"]) == report.LOGGED
+
+
 def test_the_list_says_how_each_is_undone_and_what_is_asserted() -> None:
     (gone,) = catalogue.choose(["redis-gone"])
 
     assert "docker start" in report.catalogue([gone])
     assert "no read fails" in report.catalogue([gone])
     assert "skipped: no tool" in report.plan([gone], {"redis-gone": "no tool"})
+
+
+def test_the_page_about_faults_has_each_of_them() -> None:
+    page = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    rows = [
+        f"| `{one.name}` | {one.what} | {one.undo or 'repairs itself'} | {report.asserted(one)} |"
+        for one in catalogue.FAULTS
+    ]
+
+    assert [line for line in page.splitlines() if line.startswith("| `")] == rows
 
 
 def test_the_scripted_model_repeats_the_last_message_of_the_user() -> None:

@@ -1,0 +1,68 @@
+"""What is read from Locust's counts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from bench.load import locusts
+from bench.load.locusts import Row
+from tests.support.fake_engine import FakeEngine
+
+CALLS = {
+    "name": "agents.list",
+    "num_requests": 10,
+    "num_failures": 1,
+    "start_time": 100.0,
+    "last_request_timestamp": 105.0,
+    "response_times": {"12": 8, "95": 1, "300": 1},
+}
+FIRST_WORD = {**CALLS, "name": "first word", "response_times": {"5": 10}}
+STACK = SimpleNamespace(client=SimpleNamespace(password="secret", url="http://localhost:1"))
+
+
+def test_a_row_has_rate_and_percentiles() -> None:
+    assert locusts.rows([CALLS])["agents.list"] == Row(10, 1, 2.0, 12.0, 300.0, 300.0)
+
+
+def test_the_row_for_all_counts_each_request_once() -> None:
+    rows = locusts.rows([CALLS, {**CALLS, "name": "blocks.list"}, FIRST_WORD])
+
+    assert rows["all"].requests == 20
+    assert rows["all"].p50 == 12.0
+    assert rows["first word"].p50 == 5.0
+
+
+def test_nothing_measured_is_zero() -> None:
+    assert locusts.percentile([], 0.95) == 0
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.5, 51.0), (0.95, 96.0), (0.99, 100.0), (1.0, 100.0)]
+)
+def test_a_percentile_is_a_time_that_was_measured(share: float, expected: float) -> None:
+    assert locusts.percentile([float(one) for one in range(1, 101)], share) == expected
+
+
+def test_locust_is_told_whom_to_ask_and_the_password_is_in_no_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = FakeEngine({"locust": json.dumps([CALLS])}).install(monkeypatch)
+
+    found = locusts.run(STACK, "Api", users=20, seconds=30)  # type: ignore[arg-type]
+
+    assert found["all"].failures == 1
+    assert "--users 20 --spawn-rate 20 --run-time 30s" in engine.said[0]
+    assert engine.said[0].endswith("Api")
+    assert Path(locusts.FILE).is_file()
+    assert "secret" not in engine.said[0]
+
+
+def test_what_locust_says_is_shown_when_it_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeEngine(broken=["locust"]).install(monkeypatch)
+
+    with pytest.raises(SystemExit, match="ended with 1 and no request: broken"):
+        locusts.run(STACK, "Api", users=1, seconds=1)  # type: ignore[arg-type]

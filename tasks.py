@@ -52,6 +52,7 @@ ns = Collection(
     operate.trim,
     faults.faults,
     adopt.adopt,
+    adopt.upgrade,
 )
 
 ns.add_collection(

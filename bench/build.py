@@ -66,9 +66,18 @@ def argv(request: server.Request, output: Sequence[str]) -> list[str]:
 
 
 def upstream_argv(
-    source: Path, work: Path, ca: Path | None, platforms: tuple[str, ...]
+    source: Path,
+    work: Path,
+    ca: Path | None,
+    platforms: tuple[str, ...],
+    *,
+    image: str = UPSTREAM_IMAGE,
+    ours: str = OURS_IMAGE,
 ) -> list[str]:
-    """Return the command that builds upstream's Dockerfile, its network replaced as named there."""
+    """Return the command that builds upstream's Dockerfile as ``image``, its network replaced as named there.
+
+    ``ours`` is the image that the collector is taken from.
+    """
     dockerfile = work / "upstream.Dockerfile"
     changes = upstream.replacements(uv_version=Pins.load()["UV_VERSION"])
     text = (source / "Dockerfile").read_text(encoding="utf-8")
@@ -76,11 +85,11 @@ def upstream_argv(
     base = third_party.choose(("POSTGRES_IMAGE",), source="auto", platforms=platforms)
     third_party.make(base, ca=ca)
     return [
-        *("docker", "buildx", "build", "--provenance=false", "--load", f"--tag={UPSTREAM_IMAGE}"),
+        *("docker", "buildx", "build", "--provenance=false", "--load", f"--tag={image}"),
         f"--file={dockerfile}",
         f"--build-arg=POSTGRES_IMAGE={base.references['POSTGRES_IMAGE']}",
         f"--platform={','.join(platforms)}",
-        f"--build-context=ours=docker-image://{OURS_IMAGE}",
+        f"--build-context=ours=docker-image://{ours}",
         *third_party.ca_secret(ca),
         str(source),
     ]

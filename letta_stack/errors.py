@@ -624,6 +624,18 @@ class AdoptFailed(LettaStackError):
     exit_code = 206
 
 
+class UpgradeFailed(LettaStackError):
+    """An upgrade did not end well; the message says what runs now."""
+
+    exit_code = 207
+
+
+class UpgradeUnfinished(LettaStackError):
+    """An upgrade was interrupted between two versions of PostgreSQL; what is on the volume is not the data."""
+
+    exit_code = 208
+
+
 class CommandFailed(LettaStackError):
     """A command failed; ``inv`` leaves with the command's own exit code.
 

@@ -1,4 +1,4 @@
-"""Data that were made elsewhere, or by an older letta-stack: `adopt`."""
+"""Data that were made elsewhere, or by an older letta-stack: `adopt`, `upgrade`."""
 
 from __future__ import annotations
 
@@ -45,3 +45,32 @@ def adopt(
         yes=yes,
     )
     run.adopt(Project.of(env, project=project, port=port), order)
+
+
+@task(
+    help={
+        "env": ENV,
+        "project": PROJECT,
+        "postgres_image": "image of the PostgreSQL that the data are of (default: that of the project's container)",
+        "dry_run": DRY_RUN,
+        "maintenance": "allow a pause for a migration that running replicas would not survive",
+        "yes": "do not ask before everything stops",
+    }
+)
+def upgrade(
+    _: Context,
+    env: str = "single",
+    project: str = "",
+    postgres_image: str = "",
+    dry_run: bool = False,
+    maintenance: bool = False,
+    yes: bool = False,
+) -> None:
+    """Bring what an older letta-stack started to this one."""
+    from letta_stack.operate import upgrade as upgrading
+    from letta_stack.topology.project import Project
+
+    order = upgrading.Order(
+        postgres_image=postgres_image, dry_run=dry_run, maintenance=maintenance, yes=yes
+    )
+    upgrading.upgrade(Project.of(env, project=project), order)

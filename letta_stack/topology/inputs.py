@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import stat
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,16 +87,37 @@ def _lacking(mode: int, owner: bool, group: bool, *, writes: bool) -> str:  # no
     return "" if bits & needed == needed else "read"
 
 
+@dataclass(frozen=True)
+class Data:
+    """A data directory of PostgreSQL, and the image that would work on it."""
+
+    source: str  # the name of a volume, or a path of this machine
+    image: str
+    major: int  # of the version that made it
+    program: int  # of the image's version
+    embedded: bool  # whether it is in the server's own volume
+
+
 def data_directory(project: Project, config: Model, variables: Mapping[str, str]) -> None:
     """Raise ``OtherPostgres`` if the data on a volume are of another major version than the image's PostgreSQL.
 
     A database that runs has shown that it can read them. ``variables`` name the third-party images.
     """
-    embedded = DATABASE.name not in config["services"]
-    name = SERVER if embedded else DATABASE.name
+    name = SERVER if DATABASE.name not in config["services"] else DATABASE.name
     if any(one.service == name and one.state == "running" for one in project.runner.states()):
         return
-    service = config["services"].get(name, {})
+    found = data(project, config, variables)
+    if found and found.major != found.program:
+        raise OtherPostgres(
+            f"{found.source} has the data of PostgreSQL {found.major}, and {found.image} is PostgreSQL "
+            f"{found.program}, which cannot read them: `inv upgrade {project.flags}` brings them over, --dry-run says how"
+        )
+
+
+def data(project: Project, config: Model, variables: Mapping[str, str]) -> Data | None:
+    """Return the data directory of a project's database, None if it has none yet."""
+    embedded = DATABASE.name not in config["services"]
+    service = config["services"].get(SERVER if embedded else DATABASE.name, {})
     target = contract.VOLUME if embedded else DATABASE_DIRECTORY
     image = service.get("image", "") if embedded else variables.get(DATABASE.image, "")
     for source in _sources(config, service, target):
@@ -105,12 +127,9 @@ def data_directory(project: Project, config: Model, variables: Mapping[str, str]
         options = ["--rm", "--network=none", "--pull=never", "--user=0", "--entrypoint=sh"]
         command = ["docker", "run", *options, f"--volume={source}:/data:ro", image, "-c", VERSIONS]
         match = MAJOR.search(process.probe([*command, "sh", directory]).stdout)
-        if match and match["data"] not in {"none", match["program"]}:
-            raise OtherPostgres(
-                f"{source} has the data of PostgreSQL {match['data']}, and {image} is PostgreSQL {match['program']}, "
-                f"which cannot read them: start the image of before, `inv backup.create {project.flags}`, then "
-                f"`inv down {project.flags} --volumes`, and `inv backup.restore` with the new one"
-            )
+        if match and match["data"] != "none":
+            return Data(source, image, int(match["data"]), int(match["program"]), embedded)
+    return None
 
 
 def _sources(config: Model, service: Model, target: str) -> Iterator[str]:

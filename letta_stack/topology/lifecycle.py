@@ -31,6 +31,7 @@ from letta_stack.topology import (
     report,
     secret_files,
     source_tree,
+    upgrading,
 )
 from letta_stack.topology.catalogue import SERVER, health_path
 from letta_stack.topology.runners.protocol import published, summarise
@@ -54,7 +55,8 @@ def up(project: Project, sources: Sources) -> None:
     """Check, prepare, start, and return when every service does its work and the API answers."""
     try:
         with lock.held(project.name):
-            _up(project, sources)
+            upgrading.refuse(project)
+            bring_up(project, sources)
     except KeyboardInterrupt:
         raise InterruptedByUser(
             f"interrupted; what was started keeps running: `inv up {project.flags}` goes on from here, "
@@ -62,7 +64,8 @@ def up(project: Project, sources: Sources) -> None:
         ) from None
 
 
-def _up(project: Project, sources: Sources) -> None:
+def bring_up(project: Project, sources: Sources) -> None:
+    """Do what ``up`` does, for whoever has the lock of the project."""
     running_engine = inspect.require()
     backups.prepare(project)
     project, config = checks.before_anything(project, running_engine)

@@ -636,4 +636,16 @@ TABLE = (
             switch("--yes", "order.yes"),
         ),
     ),
+    Wiring(
+        "upgrade",
+        "letta_stack.operate.upgrade:upgrade",
+        (
+            ENV,
+            PROJECT,
+            text("--postgres-image", "order.postgres_image", "", "pgvector/pgvector:pg14"),
+            switch("--dry-run", "order.dry_run"),
+            switch("--maintenance", "order.maintenance"),
+            switch("--yes", "order.yes"),
+        ),
+    ),
 )

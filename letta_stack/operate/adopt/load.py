@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from letta_stack.operate.dump import Settings
     from letta_stack.operate.postgres import Postgres
     from letta_stack.operate.tables import Table
 
@@ -87,6 +88,11 @@ def read(target: Postgres, file: Path, fresh: str) -> None:
     command = target.argv("pg_restore", *options, f"--dbname={fresh}", interactive=True)
     with file.open("rb") as opened:
         process.stream(command, stdin=opened)
+
+
+def kept(settings: Settings) -> Settings:
+    """Return what of a database's settings goes with it: not the search path, nor what is some old role's."""
+    return [one for one in settings if not one[0] and one[1] != "search_path"]
 
 
 def compare(content: Mapping[str, Table], found: Mapping[str, Table]) -> None:

@@ -211,7 +211,7 @@ def test_data_of_another_major_are_refused(monkeypatch: pytest.MonkeyPatch) -> N
     assert str(raised.value).startswith(
         "mine_db has the data of PostgreSQL 14, and postgres:15 is PostgreSQL 15, which cannot read them"
     )
-    assert "`inv backup.create --env prod --project mine`" in str(raised.value)
+    assert "`inv upgrade --env prod --project mine`" in str(raised.value)
 
 
 def test_data_in_a_directory_of_this_machine_count_as_well(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,7 @@ ns = Collection(
     adopt.upgrade,
 )
 
+ns.add_collection(Collection("cluster", cluster.up, cluster.down))
 ns.add_collection(
     Collection("backup", backup.create, backup.list_, backup.verify, backup.restore, backup.prune)
 )

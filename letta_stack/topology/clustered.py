@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,19 @@ class Clustered:
         return config
 
 
+def with_choice(cluster: Clustered, **given: str) -> Clustered:
+    """Return the same one with more flags."""
+    return replace(cluster, given={**cluster.given, **given})
+
+
+def refuse_others(env: str, **given: object) -> None:
+    """Raise ``BadValue`` for a flag of `inv up` that a topology does not take; ``given`` are by parameter, false if not given."""
+    for name, value in given.items():
+        if value:
+            flag = f"--{name.replace('_', '-')}"
+            raise BadValue(f"{flag}: --env {env} does not take it; see docs/topologies/{env}.md")
+
+
 @dataclass(frozen=True)
 class Rendered:
     """What an engine of many hosts gets."""
@@ -100,10 +113,15 @@ def render(cluster: Clustered, *, out: str) -> None:
     console.result(f"{len(made.files)} files in {target}")
 
 
-def _kubernetes(cluster: Clustered) -> Rendered:
+def objects(cluster: Clustered) -> manifests.Manifests:
+    """Return the objects of a namespace; raise ``NotExpressible`` or ``BadValue``."""
     options = choices.kubernetes(cluster.name, cluster.given)
     model = cluster.model()
-    made = manifests.render(model, files.read(model), options)
+    return manifests.render(model, files.read(model), options)
+
+
+def _kubernetes(cluster: Clustered) -> Rendered:
+    made = objects(cluster)
     command = f"inv render {cluster.flags}"
     return Rendered(text.dump(made.all), directory.files(made, command), made.notes)
 

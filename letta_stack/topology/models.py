@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from letta_stack.base import process
 from letta_stack.errors import BadValue, CommandFailed
+from letta_stack.policy import kubernetes
 from letta_stack.topology.catalogue import TOPOLOGIES, find
+from letta_stack.topology.clustered import Clustered, objects
 from letta_stack.topology.project import Project
+from letta_stack.topology.render.kubernetes.options import TRIAL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+KUBERNETES = "kubernetes"
 
 
 @dataclass(frozen=True)
@@ -32,18 +37,27 @@ def models(envs: Sequence[str], files: Sequence[str]) -> list[Model]:
         BadValue: an unknown topology, or a file that compose cannot read.
 
     """
-    names = list(envs) or ([] if files else list(TOPOLOGIES))
-    topologies = [find(name) for name in names]
-    rendered = [
-        Model(one.name, one.entry, Project.of(one.name).runner.config()) for one in topologies
-    ]
+    names = list(envs) or ([] if files else [*TOPOLOGIES, KUBERNETES])
+    rendered = [_kubernetes() if name == KUBERNETES else _topology(name) for name in names]
     return rendered + [_render(file) for file in files]
 
 
 def watched(envs: Sequence[str], files: Sequence[str]) -> bool:
     """Say whether alert rules and dashboards belong to what was named; without a name everything does."""
     names = envs or ([] if files else list(TOPOLOGIES))
-    return any(find(name).monitoring for name in names)
+    return any(find(name).monitoring for name in names if name != KUBERNETES)
+
+
+def _topology(name: str) -> Model:
+    one = find(name)
+    return Model(one.name, one.entry, Project.of(one.name).runner.config())
+
+
+def _kubernetes() -> Model:
+    """Return the pods of the cluster's form, with the database that is there only for trials."""
+    cluster = Clustered.of(KUBERNETES, database=TRIAL)
+    pods = kubernetes.services(objects(cluster).all)
+    return Model(KUBERNETES, cluster.topology.entry, pods)
 
 
 def _render(file: str) -> Model:

@@ -74,6 +74,9 @@ CLUSTER_CHOICES = (
     "storage_class",
     "tls_secret",
 )
+CONTEXT = text("--context", "cluster.given.context", "", "mine")
+ON_KUBERNETES = ("--env", "kubernetes")
+CLUSTER_LIFECYCLE = "letta_stack.topology.cluster_lifecycle:"
 COLLECTOR_DIRECTORY = Wire(
     "--directory", "layout.directory", DEFAULT_DIRECTORY, "/srv/otelcol", Path("/srv/otelcol")
 )
@@ -313,6 +316,49 @@ TABLE = (
         "down",
         f"{LIFECYCLE}down",
         (ENV, PROJECT, switch("--volumes", "volumes"), switch("--yes", "yes")),
+    ),
+    Wiring(
+        "up",
+        f"{CLUSTER_LIFECYCLE}up",
+        (
+            CONTEXT,
+            *(
+                text(f"--{name.replace('_', '-')}", f"cluster.given.{name}", "", "x")
+                for name in CLUSTER_CHOICES
+            ),
+            switch("--yes", "yes"),
+        ),
+        base=ON_KUBERNETES,
+    ),
+    Wiring(
+        "up",
+        "letta_stack.topology.swarm_lifecycle:up",
+        (Wire("--encrypted", "cluster.given.encrypted", "", None, "yes"),),
+        base=("--env", "swarm"),
+    ),
+    Wiring("down", f"{CLUSTER_LIFECYCLE}down", (CONTEXT,), base=ON_KUBERNETES),
+    Wiring("ps", f"{CLUSTER_LIFECYCLE}ps", (CONTEXT,), base=ON_KUBERNETES, answer=0),
+    Wiring(
+        "logs",
+        f"{CLUSTER_LIFECYCLE}logs",
+        (CONTEXT, Wire("--tail", "tail", 100, "7", 7)),
+        base=ON_KUBERNETES,
+        answer=0,
+    ),
+    Wiring("restart", f"{CLUSTER_LIFECYCLE}restart", (CONTEXT,), base=ON_KUBERNETES),
+    Wiring(
+        "exec",
+        f"{CLUSTER_LIFECYCLE}execute",
+        (CONTEXT,),
+        base=ON_KUBERNETES,
+        trailing=("--", "id"),
+        answer=0,
+    ),
+    Wiring("cluster.up", "letta_stack.topology.trial_cluster:up", (text("--ca", "ca", "", "x"),)),
+    Wiring(
+        "cluster.down",
+        "letta_stack.topology.trial_cluster:down",
+        (switch("--volumes", "volumes"),),
     ),
     Wiring("ps", f"{LIFECYCLE}ps", (ENV, PROJECT), answer=3, fixed={"code": 3}),
     Wiring(

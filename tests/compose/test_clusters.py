@@ -8,11 +8,14 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import pytest
 
 from letta_stack.errors import NotExpressible
+from letta_stack.policy import lint
 from letta_stack.topology import clustered
-from letta_stack.topology.catalogue import CLUSTERS
+from letta_stack.topology.catalogue import CLUSTERS, SERVER
+from letta_stack.topology.models import models
 from letta_stack.topology.render import files, keys
 from letta_stack.topology.render.files import NOTHING
 from letta_stack.topology.render.kubernetes import manifests
@@ -20,6 +23,7 @@ from letta_stack.topology.render.kubernetes.keys import KEYS as KUBERNETES
 from letta_stack.topology.render.kubernetes.options import TRIAL, Options
 from letta_stack.topology.render.swarm import stack
 from letta_stack.topology.render.swarm.keys import KEYS as SWARM
+from tests.support import kubernetes_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -195,3 +199,48 @@ def test_rendering_twice_is_the_same(name: str, capsys: pytest.CaptureFixture[st
         texts.append(capsys.readouterr().out)
 
     assert texts[0] == texts[1]
+
+
+def test_the_objects_are_what_the_api_server_describes(model: Model) -> None:
+    schema = json.loads(kubernetes_schema.FILE.read_text())
+    options = Options(
+        "mine", database=TRIAL, host="a.example", tls_secret="a", most=6, storage_class="a"
+    )
+    made = manifests.render(model, files.read(model), options)
+
+    wrong = [f"{one['kind']}: {problem}" for one in made.all for problem in problems(one, schema)]
+
+    assert wrong == []
+    assert len({one["kind"] for one in made.all}) == 12
+
+
+def test_a_field_that_the_api_server_does_not_know_is_found(model: Model) -> None:
+    schema = json.loads(kubernetes_schema.FILE.read_text())
+    made = manifests.render(model, files.read(model), Options("mine"))
+    (server,) = [
+        one
+        for one in made.then
+        if one["kind"] == "Deployment" and SERVER in one["metadata"]["name"]
+    ]
+    server["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]["interval"] = 3
+    server["spec"]["replicas"] = "two"
+
+    found = problems(server, schema)
+
+    assert len(found) == 2
+    assert "'interval' was unexpected" in found[1]
+
+
+def problems(one: Model, schema: Model) -> list[str]:
+    name = schema["kinds"][f"{one['apiVersion']} {one['kind']}"]
+    validator = jsonschema.Draft202012Validator(
+        {"$ref": f"#/$defs/{name}", "$defs": schema["$defs"]}
+    )
+    return [error.message for error in validator.iter_errors(one)]
+
+
+def test_the_pods_keep_to_the_policy() -> None:
+    (found,) = models(["kubernetes"], [])
+
+    assert len(found.config["services"]) == 6
+    assert [str(one) for one in lint.check(found.source, found.config)] == []

@@ -8,8 +8,10 @@ import pytest
 
 from letta_stack.base import process
 from letta_stack.errors import BadValue, CommandFailed
+from letta_stack.topology import models as topology_models
 from letta_stack.topology.catalogue import TOPOLOGIES
 from letta_stack.topology.models import Model, models
+from letta_stack.topology.render.kubernetes.manifests import Manifests
 from letta_stack.topology.runners.compose import Compose
 
 if TYPE_CHECKING:
@@ -28,9 +30,12 @@ def compose(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Compose, "config", lambda self: {"rendered": self.entry})
 
 
-def test_without_a_name_every_topology_is_rendered() -> None:
+def test_without_a_name_every_topology_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topology_models, "objects", lambda _: Manifests())
+
     assert models([], []) == [
-        Model(one.name, one.entry, {"rendered": one.entry}) for one in TOPOLOGIES.values()
+        *(Model(one.name, one.entry, {"rendered": one.entry}) for one in TOPOLOGIES.values()),
+        Model("kubernetes", "compose.yaml", {"services": {}}),
     ]
 
 

@@ -36,8 +36,8 @@ SAME = (
     "stop_signal",
     "user",
 )
-DATA_NODE = "node.labels.letta-stack.data == true"
-"""Where the volumes are: they do not move with a task."""
+DATA_LABEL = "letta-stack.data"
+"""What the host has whose volumes they are: they do not move with a task."""
 READABLE, EXECUTABLE, SECRET = 0o444, 0o555, 0o400
 NAME_BYTES = 30  # of a config's name, which has 64 at most, with the stack's and a digest
 
@@ -188,7 +188,7 @@ def _deploy(name: str, given: Mapping[str, Any], replicas: int) -> Body:
         "rollback_config": update | {"failure_action": "pause"},
     }
     if any(one["type"] == "volume" for one in given.get("volumes") or []):
-        deploy["placement"] = {"constraints": [DATA_NODE]}
+        deploy["placement"] = {"constraints": [f"node.labels.{DATA_LABEL} == true"]}
     return deploy
 
 

@@ -1,0 +1,143 @@
+"""Answers for kubectl: a cluster that has what a test gives it, and applies what it is told to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from letta_stack.base import process
+from letta_stack.base.process import Completed
+from letta_stack.errors import CommandFailed
+from letta_stack.topology.runners import kubernetes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pytest
+
+Object = dict[str, Any]
+GROUPS = "v1 apps/v1 autoscaling/v2 batch/v1 networking.k8s.io/v1 policy/v1"
+RUNNING = {"state": {"running": {}}, "ready": True, "restartCount": 0, "image": "x"}
+
+
+@dataclass
+class Cluster:
+    """A cluster in the place of kubectl."""
+
+    contexts: Sequence[str] = ("mine",)
+    version: tuple[str, str] = ("1", "34")
+    groups: str = GROUPS
+    classes: dict[str, bool] = field(default_factory=lambda: {"fast": True})
+    secret_keys: Sequence[str] = ("database-uri", "redis-users")
+    forbidden: Sequence[str] = ()
+    silent: bool = False
+    refuses: str = ""  # what the API server says to a dry run
+    pod: Object = field(default_factory=lambda: dict(RUNNING))
+    conditions: Sequence[Object] = ()
+    job: Object = field(default_factory=lambda: {"succeeded": 1})
+    applied: list[Object] = field(default_factory=list)
+    tried: list[Object] = field(default_factory=list)
+    commands: list[list[str]] = field(default_factory=list)
+
+    def capture(self, argv: Sequence[str], *, stdin: str = "", **_: Any) -> str:
+        """Answer, or fail as the command would."""
+        ended = self.probe(argv, stdin=stdin)
+        if not ended.ok:
+            raise CommandFailed(argv, ended.exit_code, ended.stderr)
+        return ended.stdout
+
+    def run(self, argv: Sequence[str], **_: Any) -> None:
+        """Note a command."""
+        self.capture(argv)
+
+    def call(self, argv: Sequence[str], **_: Any) -> int:
+        """Note a command."""
+        return self.probe(argv).exit_code
+
+    def probe(self, argv: Sequence[str], *, stdin: str = "", **_: Any) -> Completed:  # noqa: PLR0911 - one for each question
+        """Answer a command."""
+        words = list(argv[argv.index("--namespace") + 2 :])
+        self.commands.append(words)
+        match words:
+            case ["config", "get-contexts", *_]:
+                return said("\n".join(self.contexts))
+            case ["config", "current-context"]:
+                return said(self.contexts[0] if self.contexts else "")
+            case ["version", *_]:
+                if self.silent:
+                    return Completed(1, "{}", "dial tcp: connection refused\n")
+                major, minor = self.version
+                git = f"v{major}.{minor}"
+                return said(
+                    json.dumps(
+                        {"serverVersion": {"major": major, "minor": minor, "gitVersion": git}}
+                    )
+                )
+            case ["api-versions"]:
+                return said(self.groups)
+            case ["auth", "can-i", verb, name]:
+                return said("no" if f"{verb} {name}" in self.forbidden else "yes")
+            case ["get", "secret", *_]:
+                return said(" ".join(self.secret_keys))
+            case ["get", "--raw", *_]:
+                return said("ok")
+            case ["apply", *options]:
+                return self._apply(stdin, dry_run="--dry-run=server" in options)
+            case ["get", kinds, *_]:
+                return said(json.dumps({"items": self._get(kinds)}))
+            case _:
+                pass
+        return said("")
+
+    def _apply(self, text: str, *, dry_run: bool) -> Completed:
+        objects = list(yaml.safe_load_all(text))
+        if dry_run and self.refuses:
+            return Completed(1, "", f"{self.refuses}\n")
+        (self.tried if dry_run else self.applied).extend(objects)
+        return said("")
+
+    def _get(self, kinds: str) -> list[Object]:
+        if kinds == "storageclasses":
+            note = "storageclass.kubernetes.io/is-default-class"
+            return [
+                {"metadata": {"name": name, "annotations": {note: str(usual).lower()}}}
+                for name, usual in self.classes.items()
+            ]
+        workloads = [one for one in self.applied if "template" in one.get("spec", {})]
+        if kinds == "pods":
+            return [
+                {
+                    "metadata": {
+                        **one["spec"]["template"]["metadata"],
+                        "name": f"{one['metadata']['name']}-0",
+                    },
+                    "status": {"containerStatuses": [self.pod]},
+                }
+                for one in workloads
+            ]
+        wanted = {word.removesuffix("s") for word in kinds.split(",")}
+        return [self._status(one) for one in self.applied if one["kind"].lower() in wanted]
+
+    def _status(self, one: Object) -> Object:
+        if one["kind"] == "Job":
+            return {**one, "status": self.job}
+        count = one.get("spec", {}).get("replicas", 1)
+        same = dict.fromkeys(("updatedReplicas", "readyReplicas", "replicas"), count)
+        status = {"observedGeneration": 1, **same, "conditions": list(self.conditions)}
+        return {**one, "metadata": {**one["metadata"], "generation": 1}, "status": status}
+
+
+def said(text: str) -> Completed:
+    """Return a command's success."""
+    return Completed(0, text, "")
+
+
+def replaced(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> Cluster:
+    """Put a cluster in the place of kubectl."""
+    for name in ("capture", "run", "call", "probe"):
+        monkeypatch.setattr(process, name, getattr(cluster, name))
+    monkeypatch.setattr(kubernetes, "program", lambda: "kubectl")
+    return cluster

@@ -24,12 +24,12 @@ from python_on_whales import docker
 
 from bench import turns
 from bench.gateway import spread
-from bench.processor import seconds
 from letta_stack.base.paths import ROOT
 from letta_stack.base.wait import wait_until
 from letta_stack.engine import inspect
 from letta_stack.image import third_party
 from tests.smoke import harness, telemetry
+from tests.support.processor import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

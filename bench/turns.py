@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from bench.processor import seconds
 from letta_stack.base import http_wait
 from tests.smoke import harness, telemetry
+from tests.support.processor import seconds
 
 if TYPE_CHECKING:
     from letta_client import Letta

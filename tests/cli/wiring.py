@@ -145,6 +145,9 @@ PROTECTION = (
     Wire("--recipient", "to", [], "age1x", ["age1x"]),
     switch("--clear-secrets", "clear"),
 )
+ONE_BACKUP = SimpleNamespace(id="one", directory=None)
+BACKUP_READ: dict[str, Any] = {"letta_stack.operate.store:in_use": contextlib.nullcontext()}
+BACKUP_FOUND: dict[str, Any] = BACKUP_READ | {"letta_stack.operate.store:find": ONE_BACKUP}
 BACKUP_ALSO = {"letta_stack.base.lock:held": contextlib.nullcontext()}
 LIFECYCLE = "letta_stack.topology.lifecycle:"
 PUSH = "letta_stack.release.push:"
@@ -604,14 +607,15 @@ TABLE = (
         "letta_stack.operate.verify:verify_for",
         (*BACKUP_STACK, text("--identity", "identity", "", "key")),
         answer="verified",
-        also={"letta_stack.operate.store:find": None},
+        also=BACKUP_FOUND,
         fixed={"stdout": "verified\n"},
     ),
     Wiring(
         "backup.verify",
         "letta_stack.operate.store:find",
         (DIRECTORY, text("--backup", "name", "latest", "2026")),
-        also={"letta_stack.operate.verify:verify_for": ""},
+        answer=ONE_BACKUP,
+        also=BACKUP_READ | {"letta_stack.operate.verify:verify_for": ""},
         fixed={"stdout": "\n"},
     ),
     Wiring(
@@ -626,7 +630,7 @@ TABLE = (
         ),
         base=("--yes",),
         answer=SimpleNamespace(id="before"),
-        also=BACKUP_ALSO | {"letta_stack.operate.store:find": SimpleNamespace(id="one")},
+        also=BACKUP_ALSO | BACKUP_FOUND,
         fixed={"stdout": "restored one; what was there before is backup before\n"},
     ),
     Wiring(
@@ -634,8 +638,10 @@ TABLE = (
         "letta_stack.operate.store:find",
         (text("--backup", "name", "latest", "2026"),),
         base=("--yes",),
-        answer=SimpleNamespace(id="one"),
-        also=BACKUP_ALSO | {"letta_stack.operate.restore:restore": SimpleNamespace(id="before")},
+        answer=ONE_BACKUP,
+        also=BACKUP_ALSO
+        | BACKUP_READ
+        | {"letta_stack.operate.restore:restore": SimpleNamespace(id="before")},
         fixed={"stdout": "restored one; what was there before is backup before\n"},
     ),
     Wiring(

@@ -6,10 +6,10 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.gateway import cpu_seconds
 from letta_stack.base import process
 from letta_stack.operate import postgres
 from letta_stack.topology.catalogue import COLLECTOR, SERVER
+from tests.support import processor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ def cpu(stack: Stack) -> dict[str, float]:
     """Return the processor seconds that each service has used."""
     used: dict[str, float] = {}
     for one in stack.states():
-        used[one.service] = used.get(one.service, 0.0) + cpu_seconds(one.container)
+        used[one.service] = used.get(one.service, 0.0) + processor.seconds(one.container)
     return used
 
 

@@ -1,6 +1,6 @@
 """What telemetry costs: spans per second of processor time of our collector beside a bare one, and the server with and without it.
 
-    python -m bench.telemetry [--blocks N] [--requests N] [--raw FILE]
+    python -m bench.telemetry [collectors] [server] [--blocks N] [--requests N] [--raw FILE]
 
 The bare collector is the same program with the same exporter: spans go from the receiver to the exporter, and its queue is in
 memory. Every collector gets the same spans, none of which ours drops, in turns; counted is the processor time of its container,
@@ -38,6 +38,13 @@ SPANS = 512  # the most that the server's SDK puts into a request
 SECONDS = 600.0
 OTEL = ROOT / "otel"
 CLICKHOUSE = "CLICKHOUSE_IMAGE"
+PARTS = ("collectors", "server")
+COMPARED = (
+    ("file", "file", "file-bare", 0.9),
+    ("ClickHouse, queue in memory", "clickhouse-memory", "clickhouse-bare", 0.9),
+    ("ClickHouse, queue on disk", "clickhouse", "clickhouse-bare", 0.6),
+    ("server, telemetry on", "on", "off", 0.95),
+)
 FILE_COUNT = f"cat {telemetry.STORAGE}/telemetry*.json | grep -o '\"spanId\"' | wc -l"
 
 
@@ -209,27 +216,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
     parser.add_argument("--blocks", type=int, default=7)
     parser.add_argument("--requests", type=int, default=80)
     parser.add_argument("--turns", type=int, default=20)
     parser.add_argument("--raw", type=Path)
     options = parser.parse_args()
     inspect.require()
-    raw = {
-        "spans_per_cpu_second": collectors(options.blocks, options.requests),
-        "turns_per_cpu_second": turns.per_second(options.blocks, options.turns),
-    }
-    for title, ours, theirs, mark in (
-        ("file", "file", "file-bare", 0.9),
-        ("ClickHouse, queue in memory", "clickhouse-memory", "clickhouse-bare", 0.9),
-        ("ClickHouse, queue on disk", "clickhouse", "clickhouse-bare", 0.6),
-        ("server, telemetry on", "on", "off", 0.95),
-    ):
-        measured = {name: values for group in raw.values() for name, values in group.items()}
-        pairs = zip(measured[ours], measured[theirs], strict=True)
-        ratios = [one / other for one, other in pairs]
-        print(f"{title:28} {statistics.median(measured[ours]):9.1f} per processor second")
-        print(f"{'':28} {spread(ratios, '.3f')} of bare, at least {mark} wanted")
+    parts = options.parts or PARTS
+    raw: dict[str, dict[str, list[float]]] = {}
+    if "collectors" in parts:
+        raw["spans_per_cpu_second"] = collectors(options.blocks, options.requests)
+    if "server" in parts:
+        raw["turns_per_cpu_second"] = turns.per_second(options.blocks, options.turns)
+    measured = {name: values for group in raw.values() for name, values in group.items()}
+    for title, ours, theirs, mark in COMPARED:
+        if ours in measured:
+            pairs = zip(measured[ours], measured[theirs], strict=True)
+            ratios = [one / other for one, other in pairs]
+            print(f"{title:28} {statistics.median(measured[ours]):9.1f} per processor second")
+            print(f"{'':28} {spread(ratios, '.3f')} of bare, at least {mark} wanted")
     if options.raw:
         options.raw.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from python_on_whales import docker
 
 from tests.gateway import driver
+from tests.smoke import harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +104,7 @@ def test_only_listed_hosts_are_served(gateway_with: Callable[..., Gateway]) -> N
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("LETTA_STACK_ACCESS_LOG", "access.log"),
         ("LETTA_STACK_BASE_PATH", "letta"),
         ("LETTA_STACK_BASE_PATH", "/a;b"),
         ("LETTA_STACK_MAX_REQUESTS", "0"),
@@ -126,3 +129,27 @@ def test_what_only_nginx_finds_wrong_is_refused_as_well(
 
     assert code == 71
     assert 'invalid parameter "10.0.0.0/99"' in said
+
+
+def test_the_access_log_goes_to_a_file_too_and_is_turned_over(
+    gateway_with: Callable[..., Gateway],
+) -> None:
+    file = "/tmp/access.log"
+    one = gateway_with(LETTA_STACK_ACCESS_LOG=file, LETTA_STACK_WATCH_SECONDS="1")
+
+    def inside(command: str) -> str:
+        return str(docker.container.execute(one.container, ["sh", "-c", command]))
+
+    def arrives(path: str) -> None:
+        assert one.get(path).ok
+        harness.expect(lambda: path in inside(f"cat {file}"), timeout=5, what=f"no line of {path}")
+
+    arrives("/echo/first")
+    assert one.logged("path", "/echo/first")["status"] == 200
+    inside(f"head -c 17000000 /dev/zero >>{file}")
+    harness.expect(
+        lambda: "first" in inside(f"head -c 1000 {file}.1 2>/dev/null || true"),
+        timeout=10,
+        what="the file is not turned over",
+    )
+    arrives("/echo/second")

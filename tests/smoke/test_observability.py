@@ -17,6 +17,7 @@ from python_on_whales.exceptions import DockerException
 
 from letta_stack.base import process
 from letta_stack.base.paths import ROOT
+from letta_stack.certs import store as certificates
 from letta_stack.policy import dashboards
 from letta_stack.secrets import monitoring as secrets
 from letta_stack.secrets.store import Store
@@ -422,3 +423,74 @@ def test_the_slower_alerts_reach_who_is_on_duty(
         timeout=300,
         what=f"the end of {over}",
     )
+
+
+SLOWEST = ("CertificateExpires", "ProviderFailing", "TelemetryQueueGrows")
+
+
+@pytest.mark.last
+@pytest.mark.long
+@pytest.mark.timeout(2400)
+def test_the_slowest_alerts_reach_everybody_and_so_does_their_end(
+    used: Deployment, dashboard: Dashboard, receiver: alerts.Receiver
+) -> None:
+    """A certificate for a week, a provider that is gone, a short queue to a ClickHouse that is gone."""
+    certify(used, days=7)
+    # Short enough to be half full in the time of a test.
+    again(used, dashboard, {"LETTA_STACK_TELEMETRY_QUEUE": "10"})
+    agent = talk(used, "/v1/agents/", {"model": harness.MODEL, "embedding": harness.EMBEDDING})
+    gone = [used.service("letta-clickhouse"), used.stub]
+
+    def told(*, resolved: bool) -> bool:
+        with contextlib.suppress(requests.RequestException):
+            talk(used, f"/v1/agents/{agent['id']}/messages", {"input": "Good morning, heron."})
+        return all(
+            receiver.told(place, alert, resolved=resolved)
+            for alert in SLOWEST
+            for place in alerts.RECEIVERS
+            # Warnings wake nobody.
+            if place != alerts.PAGERDUTY or alert == "ProviderFailing"
+        )
+
+    docker.container.stop(gone, time=5)
+    try:
+        harness.expect(lambda: told(resolved=False), timeout=900, what=f"news of {SLOWEST}")
+        assert dashboard.firing() >= set(SLOWEST)
+    finally:
+        docker.container.start(gone)
+        certify(used, days=90)
+    harness.expect(lambda: told(resolved=True), timeout=900, what=f"the end of {SLOWEST}")
+
+
+def certify(deployment: Deployment, *, days: int) -> None:
+    options = ["--days", str(days), "--force", "--project", deployment.stack.name]
+    inv("certs.make", "--name", "localhost", *options)
+
+
+def again(deployment: Deployment, dashboard: Dashboard, settings: dict[str, str]) -> None:
+    """Run `inv up` on the running stack with other settings."""
+    port, dashboard_port = (url.rpartition(":")[2] for url in (deployment.url, dashboard.url))
+    inv(
+        *("up", *arguments_of(deployment.stack), "--replicas", "2"),
+        *("--port", port, "--dashboard-port", dashboard_port),
+        environment={
+            **harness.blank_environment(),
+            **harness.PROVIDER,
+            # Where plain HTTP is told to go.
+            "LETTA_STACK_HTTP_PORT": harness.free_port(),
+            **settings,
+        },
+    )
+
+
+def talk(deployment: Deployment, path: str, body: dict[str, str]) -> Any:
+    """Send a request through the gateway with HTTPS, by the name that its certificate has."""
+    answer = requests.post(
+        f"https://localhost:{deployment.url.rpartition(':')[2]}{path}",
+        json=body,
+        headers={"Authorization": f"Bearer {deployment.password}"},
+        verify=str(certificates.directory(deployment.stack.name) / certificates.AUTHORITY),
+        timeout=60,
+    )
+    answer.raise_for_status()
+    return answer.json()

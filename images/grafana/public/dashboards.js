@@ -1,11 +1,11 @@
 // Draws Grafana's dashboards, the files themselves: panels of the types timeseries, stat, table and row, with Prometheus' data.
 // The names of the parts, for tests, are Grafana's own.
-import { format } from "/units.js";
+import { format, step } from "/units.js";
 
 const PROMETHEUS = "/api/datasources/proxy/uid/prometheus/api/v1/";
 const POINTS = 120;
 const REFRESH_MS = 30000;
-const SERIES = ["#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#06b6d4", "#84cc16", "#ec4899", "#a16207", "#64748b"];
+const SERIES = ["#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#06b6d4", "#84cc16", "#ec4899", "#a16207", "#64748b", "#14532d", "#7c2d12", "#1e3a8a", "#be185d", "#4d7c0f", "#0e7490"];
 const COLOURS = { green: "#22a559", yellow: "#d9a400", orange: "#ea7317", red: "#dc3545", text: "inherit" };
 const charts = [];
 
@@ -40,6 +40,11 @@ const goals = (defaults, start, end) => (defaults.custom?.thresholdsStyle?.mode 
     borderColor: COLOURS[step.color], borderDash: [6, 4], borderWidth: 1, pointRadius: 0,
   }));
 
+// A line ends where there is nothing, and begins anew.
+const points = (values, width) => values.filter(([, y]) => Number.isFinite(Number(y))).flatMap(([x, y], index, kept) => [
+  ...(index && x - kept[index - 1][0] > width ? [{ x: x - width, y: NaN }] : []), { x, y: Number(y) },
+]);
+
 const clock = (time) => new Date(time * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
 
 async function timeseries(panel, body, defaults, seconds) {
@@ -50,7 +55,7 @@ async function timeseries(panel, body, defaults, seconds) {
   const stacked = defaults.custom?.stacking?.mode === "normal";
   const datasets = found.flatMap((series, index) => series.map((one) => ({
     label: label(panel.targets[index], one.metric),
-    data: one.values.map(([x, y]) => ({ x, y: Number(y) })).filter(({ y }) => Number.isFinite(y)),
+    data: points(one.values, times.step),
   }))).filter((one) => one.data.length);
   if (!datasets.length) return false;
   datasets.forEach((one, index) => {
@@ -71,13 +76,17 @@ async function timeseries(panel, body, defaults, seconds) {
       scales: {
         x: { type: "linear", min: start, max: end, grid: { color: grid }, ticks: { callback: clock, maxTicksLimit: 8, maxRotation: 0 } },
         y: {
-          stacked, min: defaults.min, suggestedMax: defaults.max, grid: { color: grid },
-          ticks: { callback: (value) => format(value, defaults), maxTicksLimit: 6, precision: defaults.decimals },
+          stacked, min: defaults.min, max: defaults.max, grid: { color: grid },
+          ticks: { callback: (value) => format(value, defaults) },
+          afterBuildTicks: (axis) => {
+            const width = step(axis.max, defaults.unit);
+            axis.ticks = Array.from({ length: Math.floor(axis.max / width * 1.001) + 1 }, (_, index) => ({ value: index * width }));
+          },
         },
       },
       plugins: {
         legend: {
-          position: panel.options?.legend?.placement ?? "bottom", align: "start",
+          position: panel.options?.legend?.placement ?? "bottom", align: "start", maxWidth: 260,
           labels: {
             boxWidth: 10, boxHeight: 2, font: { size: 11 }, filter: (item, { datasets: all }) => !all[item.datasetIndex].goal,
             generateLabels: (chart) => Chart.defaults.plugins.legend.labels.generateLabels(chart).map((item) => ({
@@ -156,7 +165,7 @@ async function draw(panel, parent, seconds) {
   if (panel.type === "row") return;
   section.dataset.testid = `data-testid Panel header ${panel.title}`;
   const title = element(section, "h2", panel.title);
-  if (panel.description) element(title, "span", panel.description, "description");
+  if (panel.description && panel.type !== "stat") element(title, "span", panel.description, "description");
   const loading = element(section, "div", "", "loading");
   loading.ariaLabel = "Panel loading bar";
   const body = element(section, "div", "", "body");
@@ -168,6 +177,7 @@ async function draw(panel, parent, seconds) {
   } catch (error) {
     element(body, "div", error.message, "message error").dataset.testid = "data-testid Panel status error";
   }
+  if (panel.description && panel.type === "stat") element(section, "div", panel.description, "description");
   loading.remove();
 }
 

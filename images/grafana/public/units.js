@@ -28,3 +28,11 @@ export function format(value, { unit, decimals }) {
     }
   }
 }
+
+// The distance of the lines across a chart: 1, 2 or 5 of what people count in, about five of them.
+export function step(most, unit) {
+  const [divisor] = (SCALES[unit] ?? []).find(([scale]) => most >= scale) ?? [1];
+  const wanted = Math.max(most, 1e-9) / divisor / 5;
+  const power = 10 ** Math.floor(Math.log10(wanted));
+  return divisor * power * [1, 2, 5, 10].find((factor) => factor * power >= wanted * 0.999);
+}

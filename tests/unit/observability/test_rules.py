@@ -109,3 +109,5 @@ def test_every_dashboard_has_names_of_its_own() -> None:
     assert len(set(titles)) == len(titles) == 7
     for name, one in DASHBOARDS.items():
         assert one["uid"] == name
+        panels = [panel["title"] for panel in one["panels"]]
+        assert len(set(panels)) == len(panels), name

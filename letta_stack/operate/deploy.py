@@ -36,6 +36,7 @@ from letta_stack.operate import dump, plan, postgres, replicas, store
 from letta_stack.topology import (
     capacity,
     deployed,
+    free_space,
     lifecycle,
     metrics,
     preflight,
@@ -122,6 +123,7 @@ def _deploy(project: Project, order: Order) -> None:
     begun = prepare(project, target, begun, count=count, backup=order.backup)
     if needed.steps:
         migrate(project, begun, needed)
+    free_space.teach(project)
     shift(project, begun)
     console.result(f"{project.name} runs {reference} ({target.digest[7:19]}) with {count} replicas")
 

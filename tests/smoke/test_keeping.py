@@ -19,6 +19,7 @@ from python_on_whales import docker
 from letta_stack.errors import StoreFailed
 from letta_stack.operate import backup, manifest, postgres, restore, store, verify
 from letta_stack.operate.bucket import Bucket
+from letta_stack.operate.place import Place
 from letta_stack.topology import metrics, secret_files
 from letta_stack.topology.catalogue import BACKUP, DATABASE
 from letta_stack.topology.project import Project
@@ -253,21 +254,21 @@ def test_backups_are_made_by_themselves_and_can_be_restored(
 ) -> None:
     directory = store.directory_of(small.stack.name)
     harness.expect(lambda: store.every(directory), timeout=90, what="a backup")
-    first = store.find(directory, "latest")
     container = docker.container.inspect(small.service(BACKUP))
     assert container.host_config.readonly_rootfs
     assert (container.config.user or "0").partition(":")[0] not in {"", "0"}
     assert not [one.source for one in container.mounts if (one.source or "").endswith(".sock")]
 
-    identity = tmp_path / "identity"
-    identity.write_text(str(IDENTITY))
-    assert "are equal" in verify.verify(first, identity=identity, key="")
-    everything = b"".join(one.read_bytes() for one in first.directory.iterdir())
-    assert not [name for name, one in small.secrets().items() if one.encode() in everything]
-    metric = metrics.directory(small.stack.name) / f"{metrics.BACKUP}.prom"
-    assert float(metric.read_text().split()[-1]) >= first.created.timestamp()
-
-    (first.directory / store.VERIFIED).unlink()
+    # Read through its place, the schedule lets it be.
+    with Place(directory, None).find("latest") as first:
+        identity = tmp_path / "identity"
+        identity.write_text(str(IDENTITY))
+        assert "are equal" in verify.verify(first, identity=identity, key="")
+        everything = b"".join(one.read_bytes() for one in first.directory.iterdir())
+        assert not [name for name, one in small.secrets().items() if one.encode() in everything]
+        metric = metrics.directory(small.stack.name) / f"{metrics.BACKUP}.prom"
+        assert float(metric.read_text().split()[-1]) >= first.created.timestamp()
+        (first.directory / store.VERIFIED).unlink()
     harness.expect(
         lambda: first.id not in [one.id for one in store.every(directory)],
         timeout=120,

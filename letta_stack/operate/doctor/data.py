@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from letta_stack.base import process
 from letta_stack.base.paths import STATE
+from letta_stack.operate import place as places
 from letta_stack.operate import store, table
 from letta_stack.operate.doctor.model import WARN, Finding, fail, ok, skip, warn
+from letta_stack.operate.place import Place
 from letta_stack.topology.catalogue import GATEWAY
 
 if TYPE_CHECKING:
@@ -31,15 +33,19 @@ CONFIGURATION = "cat /tmp/gateway/*.conf /etc/letta-stack/gateway/*.template /et
 def backups(subject: Subject, now: datetime | None = None) -> Finding:
     """Look at the age of the newest backup, and whether it was ever restored."""
     now = now or datetime.now(UTC)
-    usable = [one for one in store.every(subject.backups) if one.manifest]
+    bucket = places.of(subject.project, "").bucket
+    place = Place(subject.backups, bucket)
+    with place.every() as found:
+        usable = [one for one in found if one.manifest]
+        verified = any(one.verified for one in usable)
     make = f"`inv backup.create {subject.project.flags}`"
     if not usable:
-        return warn("backups", f"none in {subject.backups}", make)
+        return warn("backups", f"none in {bucket or subject.backups}", make)
     age = now - usable[-1].created
     seen = f"{len(usable)}, the newest {usable[-1].id} is {age.days} days and {age.seconds // 3600} hours old"
     if age > TOO_OLD:
         return warn("backups", seen, make)
-    if not any(one.verified for one in usable):
+    if not verified:
         return warn(
             "backups",
             f"{seen}; none was ever verified",

@@ -1,7 +1,7 @@
 """Checks in clean environments. Plain `nox` runs them all; `nox -t fast` is for between edits: no containers.
 
 Tags: fast (lint, types, unit, cli, coverage), docker (arm64, smoke, release, build, gateway, alerts,
-compose), update (fix, lock; only on request).
+compose), update (fix, lock; only on request). Without a tag and on request: pythons, faults, load, mutation.
 
 Sessions run side by side, and each shows its output when it ends. What is chosen with `-s` runs one at a time and shows
 its output as it comes; so does everything with `-j1`.

@@ -21,7 +21,7 @@ class DBAPIError(Exception):
 class Unavailable(Exception):
     def __init__(self, message: str, service_name: str) -> None:
         super().__init__(message)
-        self.service_name = service_name
+        self.details = {"service_name": service_name}
 
 
 class Response:
@@ -45,12 +45,14 @@ DRIVER = module(
     "DiskFullError",
 )
 SQLALCHEMY = module("sqlalchemy.exc", "TimeoutError", "OperationalError", DBAPIError=DBAPIError)
+REDIS = module("redis.exceptions", "ConnectionError", "TimeoutError")
 ORM = module("letta.orm.errors", "DatabaseTimeoutError")
 STAND_INS = {
     "asyncpg.exceptions": DRIVER,
     "fastapi.responses": module("fastapi.responses", JSONResponse=Response),
-    "letta.errors": module("letta.errors", LettaServiceUnavailableError=Unavailable),
+    "letta.errors": module("letta.errors", "LLMError", LettaServiceUnavailableError=Unavailable),
     "letta.orm.errors": ORM,
+    "redis.exceptions": REDIS,
     "sqlalchemy.exc": SQLALCHEMY,
 }
 
@@ -146,7 +148,7 @@ def test_a_refused_connection_says_try_again() -> None:
     with pytest.raises(Unavailable, match="Please try again") as raised:
         used(ConnectionRefusedError("[Errno 111] Connect call failed ('172.18.0.2', 5432)"))
 
-    assert raised.value.service_name == "database"
+    assert raised.value.details["service_name"] == "database"
 
 
 @pytest.mark.parametrize("error", [ValueError("mine"), asyncio.CancelledError()])
@@ -206,7 +208,8 @@ def answered(error: Exception, kind: type[Exception] = Exception) -> Response:
         return Response(500, {"detail": str(raised)})
 
     kinds = (Unavailable, ORM.DatabaseTimeoutError, SQLALCHEMY.OperationalError)
-    handlers: dict[Any, Any] = dict.fromkeys((*kinds, DBAPIError, Exception), original)
+    more = (sys.modules["letta.errors"].LLMError, DBAPIError, Exception)
+    handlers: dict[Any, Any] = dict.fromkeys((*kinds, *more), original)
     app = SimpleNamespace(exception_handlers=handlers, add_exception_handler=handlers.__setitem__)
     unavailable.answer_with_retry_after(SimpleNamespace(app=app))
     response: Response = asyncio.run(handlers[kind](None, error))
@@ -219,6 +222,24 @@ def test_the_answer_says_when_to_retry_and_nothing_of_the_driver() -> None:
     assert answer.status_code == 503
     assert answer.headers == {"Retry-After": "2"}
     assert answer.content == {"detail": unavailable.DETAIL}
+
+
+@pytest.mark.parametrize("name", ["ConnectionError", "TimeoutError"])
+def test_a_redis_that_is_gone_means_try_again_and_its_address_stays_inside(name: str) -> None:
+    answer = answered(caused_by(getattr(REDIS, name)("Error 111 connecting to letta-redis:6379")))
+
+    assert answer.status_code == 503
+    assert answer.headers == {"Retry-After": "2"}
+    assert answer.content == {"detail": unavailable.REDIS_DETAIL}
+
+
+def test_a_turn_that_lost_the_database_does_not_blame_the_model() -> None:
+    kind = sys.modules["letta.errors"].LLMError
+    error = kind("Unhandled LLM error")
+    error.__context__ = Unavailable("The database is not available", "database")
+
+    assert answered(error, kind).content == {"detail": unavailable.DETAIL}
+    assert answered(kind("Rate limit"), kind).content == {"detail": "Rate limit"}
 
 
 def test_the_servers_own_503_gets_the_header_and_keeps_its_text() -> None:
@@ -240,7 +261,7 @@ def test_a_session_says_that_the_disk_is_full() -> None:
     with pytest.raises(Unavailable, match="disk is full") as raised:
         used(DRIVER.DiskFullError("could not extend file"))
 
-    assert raised.value.service_name == "database"
+    assert raised.value.details["service_name"] == "database"
 
 
 def test_a_joined_session_is_the_outer_one_and_commits_with_it() -> None:

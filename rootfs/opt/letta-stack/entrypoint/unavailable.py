@@ -23,7 +23,10 @@ INSUFFICIENT_STORAGE = 507
 NO_RETRY = {"X-Should-Retry": "false"}
 """For clients of the SDK, which would repeat it at once."""
 
+REDIS_DETAIL = "Redis is not available at the moment. Please try again."
+
 CONNECT_SECONDS = 10
+_SERVICE = "database"
 
 _DRIVER_ERRORS = (
     # It restarts, or has just died.
@@ -46,6 +49,14 @@ def is_unavailable(error: BaseException, *, network: bool = False) -> bool:
     ``network``: whether an error of a socket can only be the database's.
     """
     return any(_means_unavailable(one, network=network) for one in _chain(error))
+
+
+def is_redis_unavailable(error: BaseException) -> bool:
+    """Tell whether an error, or what caused it, means that Redis cannot be used right now."""
+    redis = importlib.import_module("redis.exceptions")
+    return any(
+        isinstance(one, (redis.ConnectionError, redis.TimeoutError)) for one in _chain(error)
+    )
 
 
 def is_full(error: BaseException) -> bool:
@@ -77,6 +88,9 @@ def _means_unavailable(error: BaseException, *, network: bool) -> bool:
     sqlalchemy = importlib.import_module("sqlalchemy.exc")
     if isinstance(error, tuple(getattr(driver, name) for name in _DRIVER_ERRORS)):
         return True
+    # What a session has made of it, see below.
+    if isinstance(error, importlib.import_module("letta.errors").LettaServiceUnavailableError):
+        return bool(error.details.get("service_name") == _SERVICE)
     if isinstance(error, sqlalchemy.DBAPIError):
         return bool(error.connection_invalidated)
     if isinstance(error, driver.InterfaceError):
@@ -125,7 +139,7 @@ def say_so_in_sessions(module: Any) -> None:
                 raise
             errors = importlib.import_module("letta.errors")
             raise errors.LettaServiceUnavailableError(
-                FULL_DETAIL if full else DETAIL, service_name="database"
+                FULL_DETAIL if full else DETAIL, service_name=_SERVICE
             ) from error
 
     module.DatabaseRegistry.async_session = async_session
@@ -181,6 +195,8 @@ def answer_with_retry_after(module: Any) -> None:
                 )
             if is_unavailable(error):
                 answer = response(status_code=503, content={"detail": DETAIL})
+            elif is_redis_unavailable(error):
+                answer = response(status_code=503, content={"detail": REDIS_DETAIL})
             elif always:
                 answer = await original(request, error)
             else:
@@ -195,6 +211,8 @@ def answer_with_retry_after(module: Any) -> None:
         orm.DatabaseTimeoutError: True,
         sqlalchemy.OperationalError: True,
         sqlalchemy.DBAPIError: False,
+        # Also what a turn makes of a database that was gone in the middle of it.
+        errors.LLMError: False,
         Exception: False,
     }.items():
         app.add_exception_handler(kind, with_retry(app.exception_handlers[kind], always=always))

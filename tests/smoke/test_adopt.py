@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.last
 
 DATA = "/var/lib/postgresql/data"
+START_SECONDS = 480.0  # 15 on an idle machine; it has no files of byte code that it could write
 # What upstream's init.sql does: a schema of its own, found by a property of the database, and no `public`.
 LAYOUT = """
 CREATE SCHEMA letta; ALTER DATABASE letta SET search_path TO letta;
@@ -111,7 +112,9 @@ def connect(url: str, password: str = "none") -> Letta:
 def wait_for(url: str) -> None:
     command = ["curl", "--silent", "--fail", "--max-time", "5", harness.health_url(url)]
     harness.expect(
-        lambda: process.probe(command).ok, timeout=170, what="upstream's server does not answer"
+        lambda: process.probe(command).ok,
+        timeout=START_SECONDS,
+        what="upstream's server does not answer",
     )
 
 
@@ -183,7 +186,7 @@ def old_server(old_database: tuple[str, str], network: str) -> Iterator[str]:
 
 
 @pytest.mark.only("single")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600, func_only=True)
 def test_the_data_of_upstream_become_the_stacks_own(
     deployment: Deployment,
     old_database: tuple[str, str],
@@ -279,7 +282,7 @@ def empty(topology: str) -> Iterator[Project]:
 
 @pytest.mark.long
 @pytest.mark.only("prod")
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(1800, func_only=True)
 def test_upstreams_own_container_becomes_a_stack(upstream: str, empty: Project) -> None:
     # Short and with a blank: no key of ours would be.
     environment = harness.PROVIDER | {"LETTA_ENCRYPTION_KEY": "old key!"}

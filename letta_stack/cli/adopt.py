@@ -33,10 +33,10 @@ def adopt(
     yes: bool = False,
 ) -> None:
     """Take over the data of upstream's containers, or of any Letta server."""
-    from letta_stack.operate.adopt import run
+    from letta_stack.operate.adopt import examine, run
     from letta_stack.topology.project import Project
 
-    order = run.Order(
+    order = examine.Order(
         source=from_,
         database=database,
         key_file=key_file,

@@ -16,12 +16,18 @@ from python_on_whales import docker
 from bench import build
 from letta_stack.base import process
 from letta_stack.base.paths import SECRETS, STATE
-from letta_stack.errors import SourceForeign, SourceInUse, SourceNewer, SourceOlder
+from letta_stack.errors import (
+    SourceForeign,
+    SourceInUse,
+    SourceKeyMissing,
+    SourceNewer,
+    SourceOlder,
+)
 from letta_stack.image import third_party
 from letta_stack.image.contract import API_PORT
 from letta_stack.image.sources import find_ca
 from letta_stack.operate import postgres, secrets_bundle, store
-from letta_stack.operate.adopt import run, sealing
+from letta_stack.operate.adopt import examine, run, sealing
 from letta_stack.operate.postgres import Postgres
 from letta_stack.secrets import kinds
 from letta_stack.secrets.store import Store
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.last
 
 DATA = "/var/lib/postgresql/data"
+START_SECONDS = 480.0  # 15 on an idle machine; it has no files of byte code that it could write
 # What upstream's init.sql does: a schema of its own, found by a property of the database, and no `public`.
 LAYOUT = """
 CREATE SCHEMA letta; ALTER DATABASE letta SET search_path TO letta;
@@ -105,7 +112,9 @@ def connect(url: str, password: str = "none") -> Letta:
 def wait_for(url: str) -> None:
     command = ["curl", "--silent", "--fail", "--max-time", "5", harness.health_url(url)]
     harness.expect(
-        lambda: process.probe(command).ok, timeout=170, what="upstream's server does not answer"
+        lambda: process.probe(command).ok,
+        timeout=START_SECONDS,
+        what="upstream's server does not answer",
     )
 
 
@@ -143,6 +152,7 @@ def old_database(network: str, tmp_path: Path) -> Iterator[tuple[str, str]]:
             envs=environment,
             networks=[network],
             network_aliases=["old-db"],
+            publish=[("127.0.0.1:", 5432)],
             volumes=[(data, DATA), (layout, "/docker-entrypoint-initdb.d/init.sql", "ro")],
         ) as container,
     ):
@@ -176,7 +186,7 @@ def old_server(old_database: tuple[str, str], network: str) -> Iterator[str]:
 
 
 @pytest.mark.only("single")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600, func_only=True)
 def test_the_data_of_upstream_become_the_stacks_own(
     deployment: Deployment,
     old_database: tuple[str, str],
@@ -192,6 +202,7 @@ def test_the_data_of_upstream_become_the_stacks_own(
     source = Postgres(container, "letta", "letta", "letta")
     backups = store.every(store.directory_of(stack.name))
 
+    (no_key := tmp_path / "no-key").write_text("")
     refused(SourceInUse, stack, data)
     refused(SourceForeign, stack, container, database="postgres")
     (revision,) = source.query("SELECT version_num FROM letta.alembic_version")
@@ -200,16 +211,21 @@ def test_the_data_of_upstream_become_the_stacks_own(
     source.query("DELETE FROM letta.alembic_version")
     refused(SourceOlder, stack, container)
     source.query(f"INSERT INTO letta.alembic_version VALUES ('{revision[0]}')")
+    refused(SourceKeyMissing, stack, container)
     capsys.readouterr()
-    run.adopt(stack, run.Order(source=container, dry_run=True))
-    assert "2 agents, 6 messages" in capsys.readouterr().out
+    run.adopt(stack, examine.Order(source=container, key_file=str(no_key), dry_run=True))
+    live = capsys.readouterr().out
+    assert "2 agents, 6 messages" in live
+    port = harness.published_url(container, 5432).rpartition(":")[2]
+    uri = f"postgresql://letta:letta@127.0.0.1:{port}/letta"
+    run.adopt(stack, examine.Order(source=uri, key_file=str(no_key), dry_run=True))
+    assert capsys.readouterr().out.splitlines()[1:] == live.splitlines()[1:]
     assert store.every(store.directory_of(stack.name)) == backups
 
     # As upstream's image stops: with a postmaster.pid, and without a word to PostgreSQL.
     docker.container.kill(container)
     original = checksum(data)
-    (key := tmp_path / "no-key").write_text("")
-    run.adopt(stack, run.Order(source=data, key_file=str(key), yes=True))
+    run.adopt(stack, examine.Order(source=data, key_file=str(no_key), yes=True))
 
     assert checksum(data) == original
     with connect(deployment.url, deployment.password) as client:
@@ -224,7 +240,7 @@ def test_the_data_of_upstream_become_the_stacks_own(
 
 def refused(error: type[Exception], stack: Project, source: str, database: str = "") -> None:
     with pytest.raises(error):
-        run.adopt(stack, run.Order(source=source, database=database, yes=True))
+        run.adopt(stack, examine.Order(source=source, database=database, yes=True))
 
 
 def assert_secrets_are_encrypted(stack: Project, server: str) -> None:
@@ -266,7 +282,7 @@ def empty(topology: str) -> Iterator[Project]:
 
 @pytest.mark.long
 @pytest.mark.only("prod")
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(1800, func_only=True)
 def test_upstreams_own_container_becomes_a_stack(upstream: str, empty: Project) -> None:
     # Short and with a blank: no key of ours would be.
     environment = harness.PROVIDER | {"LETTA_ENCRYPTION_KEY": "old key!"}
@@ -294,7 +310,7 @@ def test_upstreams_own_container_becomes_a_stack(upstream: str, empty: Project) 
         docker.container.stop(container, time=30)
         original = checksum(data)
 
-        run.adopt(empty, run.Order(source=container))
+        run.adopt(empty, examine.Order(source=container))
 
         assert checksum(data) == original
     server = next(one.container for one in empty.runner.states() if one.service == SERVER)

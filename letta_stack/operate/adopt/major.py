@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from letta_stack.topology.inputs import Data
     from letta_stack.topology.project import Project
 
-FRESH = "letta_upgraded"
+FRESH = "letta_restore_upgraded"  # see run.py
 COPIES = 3  # for the dump, to keep aside, and the new data
 TAKE = "cp -a /from/. /to/"
 EMPTY = "find /to -mindepth 1 -delete"

@@ -23,7 +23,17 @@ from letta_stack.errors import (
     WrongOwner,
 )
 from letta_stack.operate import plan, secrets_bundle
-from letta_stack.operate.adopt import copied, facts, load, place, run, sealing, source, switch
+from letta_stack.operate.adopt import (
+    copied,
+    examine,
+    facts,
+    load,
+    place,
+    run,
+    sealing,
+    source,
+    switch,
+)
 from letta_stack.operate.adopt.copied import Looks
 from letta_stack.operate.adopt.facts import Facts
 from letta_stack.operate.adopt.place import Place
@@ -352,7 +362,7 @@ def test_a_schema_that_this_server_does_not_know_is_refused(
     monkeypatch.setattr(plan, "migrations_of", lambda _: [["a", "", ""], ["b", "a", ""]])
 
     with pytest.raises(error):
-        run.look(Source(Place("x"), READER, live=False), run.Order("x"), "image")
+        examine.look(Source(Place("x"), READER, live=False), examine.Order("x"), "image")
 
 
 def test_the_key_in_a_file_goes_before_that_of_the_container(
@@ -363,25 +373,25 @@ def test_the_key_in_a_file_goes_before_that_of_the_container(
     monkeypatch.setattr(plan, "migrations_of", lambda _: [["a", "", ""], ["b", "a", ""]])
     monkeypatch.setattr(sealing, "cells", lambda *_: [])
 
-    order = run.Order("x", key_file=str(tmp_path / "key"))
-    found = run.look(Source(Place("x", key="its"), READER, live=False), order, "image")
+    order = examine.Order("x", key_file=str(tmp_path / "key"))
+    found = examine.look(Source(Place("x", key="its"), READER, live=False), order, "image")
 
     assert (found.key, found.steps) == ("mine", ("b",))
     with pytest.raises(BadValue, match="--key-file"):
-        run.read_key(str(tmp_path / "none"))
+        examine.read_key(str(tmp_path / "none"))
 
 
 def test_the_report_names_settings_that_are_not_here_and_no_value(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = ["OPENAI_API_KEY", "GROQ_API_KEY", "LETTA_PG_URI", "LETTA_ENCRYPTION_KEY"]
-    monkeypatch.setattr(run, "settable", lambda _: names)
+    monkeypatch.setattr(examine, "settable", lambda _: names)
     project = Project.of("single").with_variables({"GROQ_API_KEY": "there"})
     environment = dict.fromkeys([*names, "PATH"], "sk-old")
     where = Place("the container x", key="k-old", environment=environment)
-    found = run.Found(Source(where, READER, live=True), FACTS, "k-old", ("b", "c"))
+    found = examine.Found(Source(where, READER, live=True), FACTS, "k-old", ("b", "c"))
 
-    lines = run.report(project, found, new=False)
+    lines = examine.report(project, found, new=False)
 
     assert lines == [
         "source      the container x; it works on, so stop its server first if nothing may be lost",

@@ -26,7 +26,7 @@ from letta_stack.topology.catalogue import SERVER
 from letta_stack.topology.lifecycle import confirm
 from letta_stack.topology.render import choices, files, text
 from letta_stack.topology.render.swarm import stack
-from letta_stack.topology.render.swarm.services import DATA_LABEL
+from letta_stack.topology.render.swarm.services import ATTEMPTS, DATA_LABEL
 from letta_stack.topology.runners.protocol import published, summarise
 from letta_stack.topology.runners.swarm import Swarm
 
@@ -81,11 +81,12 @@ def _up(cluster: Clustered, sources: Sources) -> None:
         for name, body in made.content["services"].items()
     }
     with Progress(f"starting {cluster.name}", detail=lambda: summarise(mine.states(), expected)):
+        before = mine.failures()
         try:
             mine.deploy(file, made.variables)
         except CommandFailed as error:
             raise RolloutFailed(f"docker could not deploy the stack: {error.last_line}") from error
-        wait(mine, expected, cluster.topology.one_shots)
+        wait(mine, expected, cluster.topology.one_shots, before)
     (port, *_) = published(model)
     console.result(
         f"{cluster.name} is up; the API is on port {port.port} of the host that runs the gateway\n"
@@ -128,9 +129,11 @@ def write(name: str, content: Mapping[str, Any], configs: Mapping[str, str]) -> 
     return path
 
 
-def wait(mine: Swarm, expected: Mapping[str, int], one_shots: frozenset[str]) -> None:
-    """Wait until every task does its work; raise ``RolloutFailed``."""
-    reached = partial(ready, mine, expected, one_shots)
+def wait(
+    mine: Swarm, expected: Mapping[str, int], one_shots: frozenset[str], before: Mapping[str, str]
+) -> None:
+    """Wait until every task does its work; raise ``RolloutFailed``. Tasks that had failed ``before`` say nothing."""
+    reached = partial(ready, mine, expected, one_shots, before)
     try:
         wait_until(reached, timeout=READY_SECONDS, interval=1.0, describe="")
     except WaitTimedOut as error:
@@ -138,7 +141,9 @@ def wait(mine: Swarm, expected: Mapping[str, int], one_shots: frozenset[str]) ->
         raise RolloutFailed(f"not ready after {READY_SECONDS:g} s: {overview}") from error
 
 
-def ready(mine: Swarm, expected: Mapping[str, int], one_shots: frozenset[str]) -> bool:
+def ready(
+    mine: Swarm, expected: Mapping[str, int], one_shots: frozenset[str], before: Mapping[str, str]
+) -> bool:
     """Say whether every task does its work, and no update is under way; raise ``RolloutFailed`` if one was taken back."""
     updates = mine.updates()
     for service, state in updates.items():
@@ -146,6 +151,12 @@ def ready(mine: Swarm, expected: Mapping[str, int], one_shots: frozenset[str]) -
             raise RolloutFailed(
                 f"the new tasks of {service} did not become healthy, and the old ones are back: `docker service ps "
                 f"{mine.name}_{service}`"
+            )
+    new = [service for task, service in mine.failures().items() if task not in before]
+    for service in one_shots:
+        if new.count(service) > ATTEMPTS:
+            raise RolloutFailed(
+                f"{service} has failed {ATTEMPTS + 1} times: `docker service logs {mine.name}_{service}`"
             )
     states = mine.states()
     done = [
@@ -199,6 +210,7 @@ def restart(cluster: Clustered, *, service: str) -> None:
         )
     mine = require_running(cluster)
     expected = dict.fromkeys(mine.updates(), 1)
+    before = mine.failures()
     mine.restart(service)
     with Progress(f"waiting for {cluster.name}", detail=lambda: summarise(mine.states(), expected)):
-        wait(mine, expected, cluster.topology.one_shots)
+        wait(mine, expected, cluster.topology.one_shots, before)

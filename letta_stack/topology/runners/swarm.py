@@ -42,14 +42,19 @@ class Swarm:
 
     def states(self) -> list[State]:
         """Return the state of every task that should run, or ended by itself."""
-        rows = process.probe(
-            ["docker", "stack", "ps", "--no-trunc", "--format=json", self.name]
-        ).stdout
         newest: dict[str, Mapping[str, Any]] = {}
-        for line in rows.splitlines():
-            row = json.loads(line)
+        for row in self._tasks():
             newest.setdefault(row["Name"], row)  # an earlier task of the slot comes later
         return [parse_task(self.name, row) for row in newest.values() if _state(row) not in GONE]
+
+    def failures(self) -> dict[str, str]:
+        """Return the service of every task that has failed, by the task."""
+        failed = [row for row in self._tasks() if _state(row) in FAILED]
+        return {row["ID"]: parse_task(self.name, row).service for row in failed}
+
+    def _tasks(self) -> list[dict[str, Any]]:
+        command = ["docker", "stack", "ps", "--no-trunc", "--format=json", self.name]
+        return [json.loads(line) for line in process.probe(command).stdout.splitlines()]
 
     def updates(self) -> dict[str, str]:
         """Return how the last update of each service goes, by its name; "" before the first."""

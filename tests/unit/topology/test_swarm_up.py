@@ -45,6 +45,7 @@ class Engine:
     labels: Sequence[dict[str, str]] = ({},)
     task: str = "Running 3 seconds ago"
     migration: str = "Complete 1 second ago"
+    attempts: int = 1
     update: str = "completed"
     volumes: str = ""
     error: str = ""
@@ -111,12 +112,14 @@ class Engine:
     def _tasks(self) -> list[dict[str, str]]:
         return [
             {
+                "ID": f"{name}.{slot}.{attempt}",
                 "Name": f"letta-stack-swarm_{name}.{slot}",
                 "CurrentState": self.migration if name == "letta-migrate" else self.task,
                 "Error": "",
             }
             for name, body in self.stack.get("services", {}).items()
             for slot in range(1, int(body["deploy"].get("replicas", 1)) + 1)
+            for attempt in range(self.attempts if name == "letta-migrate" else 1)
         ]
 
 
@@ -204,6 +207,14 @@ def test_an_update_that_was_taken_back_has_failed(engine: Engine, state: str) ->
     engine.update = state
 
     with pytest.raises(RolloutFailed, match="the old ones are back"):
+        up()
+
+
+def test_a_migration_that_failed_too_often_ends_the_wait(engine: Engine) -> None:
+    engine.migration = "Failed 1 second ago"
+    engine.attempts = 4
+
+    with pytest.raises(RolloutFailed, match="letta-migrate has failed 4 times"):
         up()
 
 

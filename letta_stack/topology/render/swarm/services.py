@@ -38,6 +38,7 @@ SAME = (
 )
 DATA_LABEL = "letta-stack.data"
 """What the host has whose volumes they are: they do not move with a task."""
+ATTEMPTS = 3  # after the first one, of what runs once
 READABLE, EXECUTABLE, SECRET = 0o444, 0o555, 0o400
 NAME_BYTES = 30  # of a config's name, which has 64 at most, with the stack's and a digest
 
@@ -118,16 +119,17 @@ def _mounts(
 
 
 def _memory(name: str, path: str, options: Mapping[str, str], made: Made) -> Body:
-    size = {"size": _bytes(options["size"])} if "size" in options else {}
-    if "exec" not in options:
-        # Everybody may write to it: who else is in the container?
-        return {"type": "tmpfs", "target": path, **({"tmpfs": size} if size else {})}
-    # The engine mounts memory of a task noexec; a volume in memory can have other options.
+    if not options.keys() & {"exec", "gid", "uid"}:
+        size = {"tmpfs": {"size": _bytes(options["size"])}} if "size" in options else {}
+        return {"type": "tmpfs", "target": path, **size}
+    # The memory that a stack file knows is noexec, and has owner and mode of the image's directory: a volume in memory has
+    # other ones. `docker stack deploy` drops a `tmpfs:` of the service without a word.
     volume = _slug(f"{name} {path}")
-    mounted = ",".join(f"{key}={options[key]}" for key in ("uid", "size") if key in options)
+    mounted = ["nosuid", "nodev", *([] if "exec" in options else ["noexec"])]
+    mounted += [f"{key}={options[key]}" for key in ("uid", "gid", "mode", "size") if key in options]
     made.volumes[volume] = {
         "name": f"{volume}-{{{{.Task.Slot}}}}",
-        "driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": mounted},
+        "driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": ",".join(mounted)},
     }
     made.notes.append(
         f"services.{name}.tmpfs: the memory at {path} is a volume of its host, for an update both tasks of a slot have it"
@@ -164,7 +166,7 @@ def _deploy(name: str, given: Mapping[str, Any], replicas: int) -> Body:
     if restart == "no":
         return deploy | {
             "mode": "replicated-job",
-            "restart_policy": {"condition": "on-failure", "max_attempts": 3},
+            "restart_policy": {"condition": "on-failure", "max_attempts": ATTEMPTS},
         }
     if restart not in {"always", "unless-stopped"}:
         raise NotExpressible(

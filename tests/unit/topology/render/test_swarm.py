@@ -112,22 +112,26 @@ def test_no_value_of_a_secret_variable_is_in_the_file(model: Model) -> None:
     assert made.variables == {"OPENAI_API_KEY": "sk-very-secret"}
 
 
-def test_memory_in_which_programs_run_is_a_volume_of_its_slot(model: Model) -> None:
+def test_memory_of_a_user_s_own_is_a_volume_of_its_slot(model: Model) -> None:
     made = render(model)
-    server = made.content["services"]["letta-server"]
+    volumes = made.content["volumes"]
 
-    assert server["volumes"] == [
-        {"type": "tmpfs", "target": "/run"},
-        {
-            "type": "volume",
-            "source": "letta-server-var-lib-letta",
-            "target": "/var/lib/letta",
-        },
+    assert [one["source"] for one in made.content["services"]["letta-server"]["volumes"]] == [
+        "letta-server-run",
+        "letta-server-var-lib-letta",
     ]
-    assert made.content["volumes"]["letta-server-var-lib-letta"] == {
-        "name": "letta-server-var-lib-letta-{{.Task.Slot}}",
-        "driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": "uid=10001,size=1g"},
+    assert volumes["letta-server-run"] == {
+        "name": "letta-server-run-{{.Task.Slot}}",
+        "driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": "nosuid,nodev,noexec,uid=10001"},
     }
+    options = volumes["letta-server-var-lib-letta"]["driver_opts"]["o"]
+    assert options == "nosuid,nodev,uid=10001,size=1g"
+
+
+def test_memory_of_everybody_is_the_engine_s(model: Model) -> None:
+    assert render(model).content["services"]["letta-redis"]["volumes"] == [
+        {"type": "tmpfs", "target": "/data"}
+    ]
 
 
 def test_shared_memory_has_its_size(model: Model) -> None:

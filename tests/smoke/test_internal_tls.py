@@ -165,7 +165,7 @@ def test_what_operators_do_goes_on_to_work(encrypted: Deployment, tmp_path: Path
     assert len(list((tmp_path / "backups").iterdir())) == 1
 
 
-@pytest.mark.timeout(600)  # two servers start, one after the other
+@pytest.mark.timeout(600, func_only=True)  # two servers start, one after the other
 def test_the_password_of_redis_is_rotated(
     encrypted: Deployment, inside: Inside, authority: Path, client: Letta, agent: AgentState
 ) -> None:

@@ -1,6 +1,6 @@
 """What the gateway costs: requests per second, first byte of a stream, processor time; beside the bare server.
 
-    python -m bench.gateway [--blocks N] [--seconds S] [--raw FILE]
+    python -m bench.gateway [--blocks N] [--seconds S] [--connections N] [--raw FILE]
 
 The server has a processor to itself; nginx and the client share another one. Without that the number is the scheduler's: the
 server runs on one thread, and how often it is moved for nginx or the client decides. Blocks alternate: the bare server, then the
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import statistics
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 Address = tuple[str, int]
 
-CONNECTIONS = 8
+CONNECTIONS = 8  # more keep the server's loop busy whoever sends: docs/gateway.md, what it costs
 STREAMS_PER_BLOCK = 40
 START_SECONDS = 300.0
 SSE = b"POST /events?count=2&pause=0.005 HTTP/1.1\r\nHost: bench\r\nContent-Length: 0\r\n\r\n"
@@ -61,11 +62,11 @@ async def _keep_asking(address: Address, until: float) -> int:
     return answered
 
 
-async def requests_per_second(address: Address, seconds: float) -> float:
-    """Return how many health checks a second are answered on eight connections."""
+async def requests_per_second(address: Address, seconds: float, *, connections: int) -> float:
+    """Return how many health checks a second are answered on so many connections."""
     begin = time.monotonic()
     counts = await asyncio.gather(
-        *(_keep_asking(address, begin + seconds) for _ in range(CONNECTIONS))
+        *(_keep_asking(address, begin + seconds) for _ in range(connections))
     )
     return sum(counts) / (time.monotonic() - begin)
 
@@ -149,6 +150,7 @@ def main() -> None:
     )
     parser.add_argument("--blocks", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--connections", type=int, default=CONNECTIONS)
     parser.add_argument("--raw", type=Path)
     options = parser.parse_args()
     inspect.require()
@@ -167,9 +169,10 @@ def main() -> None:
         pin(server, first)
         pin(one.container, second)
         gateway = address_of(one.container, network, driver.PORT)
-        rates = pairs(requests_per_second, address_of(server, network, API_PORT), gateway, **sizes)
+        rate_of = functools.partial(requests_per_second, connections=options.connections)
+        rates = pairs(rate_of, address_of(server, network, API_PORT), gateway, **sizes)
         before = [processor.seconds(container) for container in containers]
-        rate = asyncio.run(requests_per_second(gateway, options.blocks * options.seconds / 4))
+        rate = asyncio.run(rate_of(gateway, options.blocks * options.seconds / 4))
         after = [processor.seconds(container) for container in containers]
         used = [last - first for first, last in zip(before, after, strict=True)]
     with (

@@ -4,8 +4,8 @@
 
 The bare collector is the same program with the same exporter: spans go from the receiver to the exporter, and its queue is in
 memory. Every collector gets the same spans, none of which ours drops, in turns; counted is the processor time of its container,
-which depends little on who else is busy. As many spans as were taken must be stored before the next block begins. The server does
-the same turns of a scripted model with telemetry, sent to a collector of its own, and without.
+which depends little on who else is busy. What was taken must be stored before the next block begins. The server does the same
+turns of a scripted model with telemetry, sent to a collector of its own, and without.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import contextlib
 import json
 import statistics
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ import yaml
 from python_on_whales import docker
 
 from bench import turns
+from bench.configurations import bare, in_memory, merged, patient
 from bench.gateway import spread
 from letta_stack.base.paths import ROOT
 from letta_stack.base.wait import wait_until
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 SPANS = 512  # the most that the server's SDK puts into a request
 SECONDS = 600.0
-OTEL = ROOT / "otel"
+IDLE_SECONDS = 15.0
 CLICKHOUSE = "CLICKHOUSE_IMAGE"
 PARTS = ("collectors", "server")
 COMPARED = (
@@ -58,18 +60,27 @@ class Subject:
     later: bool
     """Whether an answer means that the spans are in a queue only."""
 
-    def measure(self, network: str, count: int) -> float:
+    def idle(self) -> float:
+        """Return the share of a processor that it takes without a span: looking at files and clocks."""
+        begin, used = time.monotonic(), seconds(self.collector.container)
+        time.sleep(IDLE_SECONDS)
+        return (seconds(self.collector.container) - used) / (time.monotonic() - begin)
+
+    def measure(self, network: str, count: int, idle: float) -> float:
         """Send, wait until everything is stored, and return spans for each second of processor time.
+
+        A busy machine stretches the time, and with it what the collector takes idle; that is not the spans'.
 
         Raises:
             WaitTimedOut: something is lost.
 
         """
-        before, begin = self.stored(), seconds(self.collector.container)
+        before = self.stored()
+        clock, begin = time.monotonic(), seconds(self.collector.container)
         expected = before + send(network, count) * SPANS
         if self.later:
             self.wait_for(expected)
-        used = seconds(self.collector.container) - begin
+        used = seconds(self.collector.container) - begin - idle * (time.monotonic() - clock)
         self.wait_for(expected)
         return (expected - before) / used
 
@@ -97,45 +108,6 @@ def send(network: str, count: int) -> int:
     ) as sender:
         docker.container.wait(sender)
         return int(str(docker.container.logs(sender)))
-
-
-def merged(*names: str) -> dict[str, Any]:
-    """Merge configurations as the collector does: maps are merged, everything else is replaced."""
-
-    def merge(one: dict[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-        for key, value in other.items():
-            both = isinstance(value, dict) and isinstance(one.get(key), dict)
-            one[key] = merge(one[key], value) if both else value
-        return one
-
-    result: dict[str, Any] = {}
-    for name in names:
-        merge(result, yaml.safe_load((OTEL / f"{name}.yaml").read_text(encoding="utf-8")))
-    return result
-
-
-def in_memory(configuration: dict[str, Any]) -> dict[str, Any]:
-    """Take the queues off the disk."""
-    for exporter in configuration["exporters"].values():
-        exporter.get("sending_queue", {}).pop("storage", None)
-    return configuration
-
-
-def patient(configuration: dict[str, Any]) -> dict[str, Any]:
-    """Give a store on a busy machine more time to answer: what is sent again would be measured as well."""
-    configuration["exporters"].get("clickhouse", {})["timeout"] = "120s"
-    return configuration
-
-
-def bare(backend: str) -> dict[str, Any]:
-    """Return a configuration with nothing between the receiver and the backend's exporter."""
-    whole = patient(in_memory(merged("base", backend)))
-    (exporter,) = whole["service"]["pipelines"]["traces"]["exporters"]
-    return {
-        "receivers": {"otlp": whole["receivers"]["otlp"]},
-        "exporters": {exporter: whole["exporters"][exporter]},
-        "service": {"pipelines": {"traces": {"receivers": ["otlp"], "exporters": [exporter]}}},
-    }
 
 
 @contextlib.contextmanager
@@ -203,9 +175,10 @@ def collectors(blocks: int, requests: int) -> dict[str, list[float]]:
             stack.enter_context(clickhouse("clickhouse", image, {"clickhouse": ours})),
         ]
         rates: dict[str, list[float]] = {subject.name: [] for subject, _ in subjects}
+        idle = {subject.name: subject.idle() for subject, _ in subjects}
         for block in range(blocks + 1):
             for subject, network in subjects:
-                rate = subject.measure(network, requests)
+                rate = subject.measure(network, requests, idle[subject.name])
                 if block:  # the first one opens connections and makes tables
                     rates[subject.name].append(rate)
     return rates

@@ -103,7 +103,7 @@ def _storage(directory: Path) -> None:
 
 def _letta_version() -> str:
     found = sorted(Path("/opt/letta/venv/lib").glob("python3.*/site-packages/letta-*.dist-info"))
-    return found[0].name.removeprefix("letta-").removesuffix(".dist-info") if found else ""
+    return found[0].name.removeprefix("letta-").removesuffix(".dist-info") if found else "unknown"
 
 
 def _keep(argv: Sequence[str], variables: Mapping[str, str], *, until: Callable[[], bool]) -> None:

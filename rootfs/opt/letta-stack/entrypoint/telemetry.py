@@ -35,8 +35,9 @@ _DEFAULTS = {
     "SIGNOZ_INSECURE": "false",
     "SIGNOZ_INGESTION_KEY": "",
     OTLP_CA: "",
-    "LETTA_ENVIRONMENT": "",
-    "LETTA_VERSION": "",
+    # Not empty: newer collectors take that for no value at all, and refuse it.
+    "LETTA_ENVIRONMENT": "unknown",
+    "LETTA_VERSION": "unknown",
     "OTEL_DIRECTORY": "/var/lib/letta/otel",
     "OTEL_LISTEN": LOOPBACK,
     "OTEL_SERVICE_LOGS": "/var/log/letta",

@@ -104,18 +104,23 @@ def used(deployment: Deployment, dashboard: Dashboard) -> Deployment:
         metrics.backed_up(deployment.stack.name)
 
         def seen() -> bool:
-            client.agents.messages.create(one.id, input=TOOL)
-            with client.agents.messages.create(
-                one.id, input=WORDS, streaming=True, stream_tokens=True
-            ) as stream:
-                assert list(stream)
-            client.agents.list()
+            work(client, one)
             rates = dashboard.query("sum(rate(letta_span_calls_total[5m])) > 0")
             tokens = dashboard.query("sum(rate(count_user_message_total[5m])) > 0")
             return bool(rates and tokens)
 
         harness.expect(seen, timeout=SEEN_SECONDS, what="rates of spans and of messages")
     return deployment
+
+
+def work(client: Letta, agent: AgentState) -> None:
+    """Have an agent use a tool and stream an answer."""
+    client.agents.messages.create(agent.id, input=TOOL)
+    with client.agents.messages.create(
+        agent.id, input=WORDS, streaming=True, stream_tokens=True
+    ) as stream:
+        assert list(stream)
+    client.agents.list()
 
 
 def test_only_gateway_and_dashboard_are_published_and_only_on_this_machine(
@@ -332,6 +337,16 @@ def test_every_panel_has_something_to_show(
 @pytest.fixture(scope="session")
 def seen(used: Deployment, dashboard: Dashboard) -> dict[str, dict[str, str]]:
     """Say what a person with a browser sees of each dashboard. The pictures are in reports/dashboards."""
+    expressions = [one for panel in PANELS for one in panel.values]
+    with used.client() as client:
+        one = client.agents.create(model=harness.MODEL, embedding=harness.EMBEDDING)
+
+        def answered() -> bool:
+            work(client, one)
+            return all(dashboard.query(str(expression)) for expression in expressions)
+
+        # Rates are over five minutes, which may have gone by since.
+        harness.expect(answered, timeout=SEEN_SECONDS, what="an answer to each panel")
     return browser.look_at(
         list(DRAWN),
         address="http://letta-dashboard:8080",

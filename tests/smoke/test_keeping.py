@@ -363,9 +363,12 @@ def test_backups_go_to_a_store_and_come_back(small: Deployment, tmp_path: Path) 
         settings = harness.blank_environment() | harness.PROVIDER | SETTINGS | RECIPIENT | elsewhere
         inv("up", *arguments_of(small.stack), *port, environment=settings)
         scheduled = Bucket.of("s3://kept/scheduled", small.stack.name, str(tmp_path / "keys"))
-        harness.expect(scheduled.objects, timeout=90, what="the service's backup")
-        with scheduled.every() as listed:
-            assert [one.problem for one in listed] == [""]
+        harness.expect(lambda: problems(scheduled) == [""], timeout=90, what="the service's backup")
+
+
+def problems(bucket: Bucket) -> list[str]:
+    with bucket.every() as listed:
+        return [one.problem for one in listed]
 
 
 def creates(bucket: Bucket) -> bool:

@@ -53,7 +53,7 @@ def retention(settings: Mapping[str, str]) -> tuple[int, int]:
 
 def wanted(project: Project) -> bool:
     """Tell whether backups are made on a schedule: where they are to be, and somebody can open them."""
-    return project.topology.secrets and bool(project.setting(RECIPIENTS_VARIABLE))
+    return project.topology.backups and bool(project.setting(RECIPIENTS_VARIABLE))
 
 
 def prepare(project: Project) -> None:

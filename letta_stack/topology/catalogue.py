@@ -79,6 +79,7 @@ TOPOLOGIES = catalogue(
             services=PRODUCTION,
             published=GATEWAY.name,
             secrets=True,
+            backups=True,
             tls=True,
         ),
         Topology(
@@ -91,6 +92,7 @@ TOPOLOGIES = catalogue(
                 PortFlag("--dashboard-port", "LETTA_STACK_DASHBOARD_PORT", DASHBOARD.name),
             ),
             secrets=True,
+            backups=True,
             monitoring=True,
             tls=True,
         ),

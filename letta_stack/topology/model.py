@@ -40,6 +40,7 @@ class Topology:
         False  # whether its passwords are files that are generated before the first start
     )
     monitoring: bool = False  # whether dashboards and alerts are part of it
+    backups: bool = False  # whether a service of it can make them on a schedule
     tls: bool = False  # whether its gateway takes a certificate
     language_model: bool = False  # whether `--llm` and `--llm-endpoint` say what serves its model
     tags: tuple[str, ...] = ()  # nox's

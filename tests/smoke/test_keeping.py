@@ -38,7 +38,7 @@ DISK_MIB = 420
 SETTINGS = {
     "LETTA_STACK_DISK_RESERVE": str(RESERVE_MIB),
     # What the shortened clock of the test below needs.
-    "LETTA_STACK_TRACES_KEEP": "8s",
+    "LETTA_STACK_TRACES_KEEP": "5s",
     "LETTA_STACK_BACKUP_INTERVAL": "1m",
     "LETTA_STACK_BACKUP_KEEP": "1",
     "LETTA_STACK_BACKUP_DAYS": "0",
@@ -51,7 +51,7 @@ test "$rest" -le 0 || head -c "${rest}k" /dev/zero >> "$1/filler"
 """
 S3_PORT = 7070
 S3_SECRET = secrets.token_hex(16)
-WORDS = " ".join(["word"] * 60)
+WORDS = " ".join(["word"] * 30)
 FULL_FUNCTION = """
 CREATE FUNCTION public.full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$;
@@ -268,11 +268,21 @@ def test_backups_are_made_by_themselves_and_can_be_restored(
         assert not [name for name, one in small.secrets().items() if one.encode() in everything]
         metric = metrics.directory(small.stack.name) / f"{metrics.BACKUP}.prom"
         assert float(metric.read_text().split()[-1]) >= first.created.timestamp()
+        # The newest one that was verified would stay for ever.
         (first.directory / store.VERIFIED).unlink()
+
+
+@pytest.mark.long
+@pytest.mark.only("prod")
+def test_the_next_backup_takes_the_place_of_the_last_one(small: Deployment) -> None:
+    directory = store.directory_of(small.stack.name)
+    harness.expect(lambda: store.every(directory), timeout=90, what="a backup")
+    first = store.find(directory, "latest").id
+
     harness.expect(
-        lambda: first.id not in [one.id for one in store.every(directory)],
+        lambda: first not in [one.id for one in store.every(directory)],
         timeout=120,
-        what="the next backup to take the place of the first",
+        what="another backup",
     )
     assert [one.problem for one in store.every(directory)] == [""]
 
@@ -353,9 +363,12 @@ def test_backups_go_to_a_store_and_come_back(small: Deployment, tmp_path: Path) 
         settings = harness.blank_environment() | harness.PROVIDER | SETTINGS | RECIPIENT | elsewhere
         inv("up", *arguments_of(small.stack), *port, environment=settings)
         scheduled = Bucket.of("s3://kept/scheduled", small.stack.name, str(tmp_path / "keys"))
-        harness.expect(scheduled.objects, timeout=90, what="the service's backup")
-        with scheduled.every() as listed:
-            assert [one.problem for one in listed] == [""]
+        harness.expect(lambda: problems(scheduled) == [""], timeout=90, what="the service's backup")
+
+
+def problems(bucket: Bucket) -> list[str]:
+    with bucket.every() as listed:
+        return [one.problem for one in listed]
 
 
 def creates(bucket: Bucket) -> bool:

@@ -47,6 +47,7 @@ def prove(stack: Stack, images: tuple[str, str], requests: int) -> dict[str, Any
     """Deploy in a loop as long as the clients work, and roll back at the end."""
     project, seconds = stack.project, requests / CLIENTS
     deploys: list[float] = []
+    end = time.monotonic() + seconds
     with ThreadPoolExecutor(2) as pool:
         calls = pool.submit(locusts.run, stack, "Api", users=CLIENTS, seconds=seconds)
         streams = pool.submit(
@@ -55,7 +56,8 @@ def prove(stack: Stack, images: tuple[str, str], requests: int) -> dict[str, Any
         for image in cycle(images):
             order = deploy.Order(image=image, backup=False)
             deploys.append(seconds_of(deploy.deploy, project, order))
-            if calls.done() or len(deploys) * deploys[-1] > seconds - deploys[-1]:
+            # One more would outlive the clients.
+            if time.monotonic() + deploys[-1] > end:
                 break
         rollback = seconds_of(deploy.rollback, project, dry_run=False)
     return {

@@ -41,7 +41,7 @@ def called(text: str) -> Callable[[Process], bool]:
 
 
 def first(_: Process) -> bool:
-    """Choose the oldest, which is the container's first."""
+    """Choose the container's first."""
     return True
 
 

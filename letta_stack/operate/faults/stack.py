@@ -56,12 +56,12 @@ class Stack:
         )
 
     def processes(self, container: str) -> list[Process]:
-        """Return the processes of a container, the oldest first."""
-        text = process.capture(["docker", "top", container, "-eo", "pid,ppid,args"])
-        return parse_processes(text)
+        """Return what a container's first process has started, itself first, parents before children."""
+        first = int(docker("container", "inspect", "--format={{.State.Pid}}", container))
+        return descendants(docker("top", container, "-eo", "pid,ppid,args"), first)
 
     def process(self, container: str, wanted: Callable[[Process], bool]) -> Process:
-        """Return the oldest process of that kind. Raises ``NotRunning``."""
+        """Return the first process of that kind. Raises ``NotRunning``."""
         for one in self.processes(container):
             if wanted(one):
                 return one
@@ -105,13 +105,17 @@ class Stack:
             raise CommandFailed(["sh", "-c", command], done.exit_code, done.stderr)
 
 
-def parse_processes(text: str) -> list[Process]:
-    """Read the table of `docker top CONTAINER -eo pid,ppid,args`."""
+def descendants(text: str, first: int) -> list[Process]:
+    """Read the table of `docker top CONTAINER -eo pid,ppid,args`.
+
+    Numbers begin again at some point, so a small one is not an old one; and a health check is in the table, too.
+    """
     rows = [line.split(None, 2) for line in text.splitlines()[1:]]
-    return sorted(
-        (Process(int(pid), int(parent), command) for pid, parent, command in rows),
-        key=lambda one: one.pid,
-    )
+    known = [Process(int(pid), int(parent), command) for pid, parent, command in rows]
+    found = [one for one in known if one.pid == first]
+    for parent in found:  # grows meanwhile
+        found += [one for one in known if one.parent == parent.pid]
+    return found
 
 
 def docker(*arguments: str) -> str:

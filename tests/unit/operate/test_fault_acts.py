@@ -31,6 +31,7 @@ PROCESSES = """PID PPID COMMAND
 LIMITS = '{"Memory": 4294967296, "MemorySwap": 8589934592, "NanoCpus": 2000000000}'
 ANSWERS = {
     "docker top": PROCESSES,
+    "State.Pid": "11\n",
     "HostConfig": LIMITS,
     "memory.current": "400000000\n",
     "docker events": "oom\n",
@@ -141,7 +142,7 @@ def test_the_process_that_is_meant_is_killed_from_outside(
 
 
 def test_a_process_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, scene: Scene) -> None:
-    FakeEngine({"docker top": "PID PPID COMMAND\n"}).install(monkeypatch)
+    FakeEngine({**ANSWERS, "docker top": "PID PPID COMMAND\n"}).install(monkeypatch)
 
     with pytest.raises(NotRunning, match="no such process"), fault("redis-killed").act(scene):
         pytest.fail("nothing was killed")

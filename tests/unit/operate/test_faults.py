@@ -134,14 +134,16 @@ def test_a_failed_message_that_is_stored_is_counted() -> None:
     assert audit.stored_unacknowledged(attempts, {"fault-1": {"user"}, "fault-3": {"user"}}) == 1
 
 
-def test_the_processes_of_a_container_come_oldest_first() -> None:
+def test_a_container_has_what_its_first_process_has_started() -> None:
     text = (
-        "PID   PPID  COMMAND\n56    12    nginx: worker process\n12    1     /bin/sh start -g x\n"
+        "PID   PPID  COMMAND\n56    912   nginx: worker process\n912    9000  nginx: master\n"
+        "57    1     curl http://127.0.0.1/health\n9000   1     /bin/sh start -g x\n"
     )
 
-    assert stack.parse_processes(text) == [
-        stack.Process(12, 1, "/bin/sh start -g x"),
-        stack.Process(56, 12, "nginx: worker process"),
+    assert stack.descendants(text, 9000) == [
+        stack.Process(9000, 1, "/bin/sh start -g x"),
+        stack.Process(912, 9000, "nginx: master"),
+        stack.Process(56, 912, "nginx: worker process"),
     ]
 
 

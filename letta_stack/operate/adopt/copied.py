@@ -148,13 +148,13 @@ def user_of(mount: str, found: Looks) -> str:
     ).split()
     if names:
         return f"the container {names[0]}"
-    for name in process.capture(["docker", "ps", "--format={{.Names}}"]).split():
-        text = process.probe(
-            ["docker", "container", "inspect", "--format={{json .Mounts}}", name]
-        ).stdout
-        sources = [one["Source"] for one in json.loads(text or "[]") if one.get("RW")]
+    running = process.capture(["docker", "ps", "--quiet"]).split()
+    # One that ends meanwhile is no failure.
+    answer = process.probe(["docker", "container", "inspect", *running]) if running else None
+    for facts in json.loads(answer.stdout or "[]") if answer else []:
+        sources = [one["Source"] for one in facts["Mounts"] if one["RW"]]
         if any(overlaps(mount, one) for one in sources):
-            return f"the container {name}"
+            return f"the container {facts['Name'].removeprefix('/')}"
     if found.pid and mount.startswith("/"):
         with contextlib.suppress(OSError):
             if (PROCESSES / str(found.pid) / "cwd").readlink().is_relative_to(mount):

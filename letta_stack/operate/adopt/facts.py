@@ -49,7 +49,7 @@ SELECT json_build_object(
   'vector', coalesce((SELECT extversion FROM pg_extension WHERE extname = 'vector'), ''),
   'bytes', pg_database_size(current_database()),
   'revision', coalesce((SELECT (xpath('/row/version_num/text()', query_to_xml(
-      format('SELECT version_num FROM %I.alembic_version', table_schema), false, true, '')))[1]::text
+      format('SELECT max(version_num) AS version_num FROM %I.alembic_version', table_schema), false, true, '')))[1]::text
     FROM information_schema.tables WHERE table_schema = {schema} AND table_name = 'alembic_version'), ''),
   'providers', coalesce((SELECT (xpath('/row/names/text()', query_to_xml(
       format('SELECT string_agg(DISTINCT name, '', '' ORDER BY name) AS names FROM %I.providers', table_schema),

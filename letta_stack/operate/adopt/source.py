@@ -19,7 +19,7 @@ from letta_stack.errors import (
     SourceUnknown,
 )
 from letta_stack.operate.adopt import copied
-from letta_stack.operate.postgres import Postgres
+from letta_stack.operate.postgres import WITH_PROGRAMS, Postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,12 +121,25 @@ def remote(place: Place, image: str) -> Iterator[Postgres]:
         answer = process.probe(reader.psql(), stdin="SELECT 1")
         if not answer.ok:
             raise SourceUnknown(
-                f"{parts.hostname}:{port}/{name} does not let {user} in: {answer.stderr.strip().splitlines()[-1]} "
+                f"{parts.hostname}:{port}/{name} does not let {user} in: {answer.stderr.strip().partition(chr(10))[0]} "
                 f"(the password can be in {PASSWORD_VARIABLE})"
             )
+        refuse_newer(reader)
         yield reader
     finally:
         process.probe(["docker", "rm", "--force", "--volumes", container])
+
+
+def refuse_newer(reader: Postgres) -> None:
+    """Raise ``SourceNewer`` for a server that the clients of our own version do not dump."""
+    there = int(reader.value("SHOW server_version_num")) // 10000
+    ask = ["docker", "exec", reader.container, "sh", "-c", WITH_PROGRAMS, "sh"]
+    text = process.capture([*ask, "pg_dump", "--version"])
+    here = int(next(word for word in text.split() if word[0].isdigit()).partition(".")[0])
+    if there > here:
+        raise SourceNewer(
+            f"the server of --from is PostgreSQL {there}, here is {here}, which cannot read its dump"
+        )
 
 
 def chosen(reader: Postgres, database: str) -> Postgres:

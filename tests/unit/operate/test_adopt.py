@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -232,7 +233,8 @@ def test_a_directory_that_a_container_writes_to_is_in_use(monkeypatch: pytest.Mo
         return "" if any("filter" in one for one in argv) else "db\n"
 
     monkeypatch.setattr(process, "capture", capture)
-    monkeypatch.setattr(process, "probe", lambda _: Completed(0, json.dumps(mounts), ""))
+    answer = json.dumps([{"Name": "/db", "Mounts": mounts}])
+    monkeypatch.setattr(process, "probe", lambda _: Completed(0, answer, ""))
 
     for mount in ("/srv/data", "/srv/data/pgdata", "/srv"):
         with pytest.raises(SourceInUse, match="the container db"):
@@ -284,6 +286,17 @@ def test_what_is_no_database_of_a_letta_server_is_refused(
 
     with pytest.raises(error, match=says):
         source.chosen(READER, wanted)
+
+
+@pytest.mark.parametrize(("there", "refused"), [("150004", False), ("170002", True)])
+def test_a_server_that_our_clients_do_not_dump_is_refused(
+    monkeypatch: pytest.MonkeyPatch, *, there: str, refused: bool
+) -> None:
+    monkeypatch.setattr(Postgres, "value", lambda *_: there)
+    monkeypatch.setattr(process, "capture", lambda _: "pg_dump (PostgreSQL) 15.4 (Debian 15.4-2)")
+
+    with pytest.raises(SourceNewer) if refused else contextlib.nullcontext():
+        source.refuse_newer(READER)
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, databases: dict[str, int]) -> None:

@@ -49,7 +49,7 @@ class Made:
 
     body: Body
     configs: list[str] = field(default_factory=list)
-    volumes: dict[str, Any] = field(default_factory=dict)
+    memory: dict[str, dict[str, str]] = field(default_factory=dict)  # options of volumes in memory
     notes: list[str] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
 
@@ -127,14 +127,12 @@ def _memory(name: str, path: str, options: Mapping[str, str], made: Made) -> Bod
     volume = _slug(f"{name} {path}")
     mounted = ["nosuid", "nodev", *([] if "exec" in options else ["noexec"])]
     mounted += [f"{key}={options[key]}" for key in ("uid", "gid", "mode", "size") if key in options]
-    made.volumes[volume] = {
-        "name": f"{volume}-{{{{.Task.Slot}}}}",
-        "driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": ",".join(mounted)},
-    }
+    made.memory[volume] = {"type": "tmpfs", "device": "tmpfs", "o": ",".join(mounted)}
     made.notes.append(
         f"services.{name}.tmpfs: the memory at {path} is a volume of its host, for an update both tasks of a slot have it"
     )
-    return {"type": "volume", "source": volume, "target": path}
+    # With what the image has there, the engine would copy its owner.
+    return {"type": "volume", "source": volume, "target": path, "volume": {"nocopy": True}}
 
 
 def _configs(name: str, mounted: Mounted, made: Made) -> list[Body]:

@@ -66,7 +66,10 @@ def render(
         one = services.service(name, service, files, replicas=options.replicas)
         made[name] = one.body
         configs |= {key: {"file": f"./{key}"} for key in one.configs}
-        volumes |= one.volumes
+        volumes |= {
+            key: {"name": f"{options.name}_{key}-{{{{.Task.Slot}}}}", "driver_opts": driver}
+            for key, driver in one.memory.items()
+        }
         found.notes += one.notes
         found.variables |= one.variables
     found.content = {

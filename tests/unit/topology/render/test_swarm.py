@@ -116,12 +116,11 @@ def test_memory_of_a_user_s_own_is_a_volume_of_its_slot(model: Model) -> None:
     made = render(model)
     volumes = made.content["volumes"]
 
-    assert [one["source"] for one in made.content["services"]["letta-server"]["volumes"]] == [
-        "letta-server-run",
-        "letta-server-var-lib-letta",
-    ]
+    mounts = made.content["services"]["letta-server"]["volumes"]
+    assert [one["source"] for one in mounts] == ["letta-server-run", "letta-server-var-lib-letta"]
+    assert all(one["volume"] == {"nocopy": True} for one in mounts)  # else the image's owner has it
     assert volumes["letta-server-run"] == {
-        "name": "letta-server-run-{{.Task.Slot}}",
+        "name": "mine_letta-server-run-{{.Task.Slot}}",
         "driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": "nosuid,nodev,noexec,uid=10001"},
     }
     options = volumes["letta-server-var-lib-letta"]["driver_opts"]["o"]

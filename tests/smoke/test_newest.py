@@ -63,11 +63,11 @@ def test_what_waits_on_disk_survives_an_outage_and_a_kill(
         one.send_spans("after", COUNT)
         with telemetry.receiver("late-signoz", network, key) as url:
             harness.expect(
-                lambda: len(requests.get(url, timeout=5).json()) >= 2 * COUNT,
+                lambda: len(requests.get(url, timeout=30).json()) >= 2 * COUNT,
                 timeout=telemetry.SECONDS,
                 what="what waited does not arrive",
             )
-            arrived = requests.get(url, timeout=5).text
+            arrived = requests.get(url, timeout=30).text
 
     for number in range(COUNT):
         assert f'"before {number}"' in arrived

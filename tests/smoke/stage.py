@@ -42,7 +42,6 @@ class Stage:
     network: str
     image: str
     clickhouse: telemetry.Clickhouse
-    program: tuple[telemetry.Mount, ...]
     settings: Mapping[str, str]
     directory: Path
 
@@ -59,7 +58,7 @@ class Stage:
             self.clickhouse.database,
             self.network,
             {**self.settings, **(settings or {})},
-            mounts=(*self.program, *mounts),
+            mounts=mounts,
             disk=disk,
         ) as one:
             yield one

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.smoke import conservation, harness, newest, telemetry
+from tests.smoke import conservation, harness, telemetry
 from tests.smoke.conservation import CONSUMERS, COUNT
 from tests.smoke.stage import Count, Stage
 from tests.smoke.test_collector import clickhouse_image  # noqa: F401 - a fixture
@@ -47,23 +47,11 @@ def clickhouse(network: str, clickhouse_image: str) -> Iterator[telemetry.Clickh
         yield one
 
 
-@pytest.fixture(scope="module", params=["pinned", pytest.param("newest", marks=pytest.mark.long)])
-def program(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[telemetry.Mount, ...]:
-    """Return what is mounted over the image's collector."""
-    if request.param == "pinned":
-        return ()
-    built = newest.program(tmp_path_factory.mktemp("newest"))
-    return ((built, "/usr/local/bin/otelcol-contrib", "ro"),)
-
-
 @pytest.fixture
 def stage(
     network: str,
     clickhouse_image: str,  # noqa: F811 - a fixture
     clickhouse: telemetry.Clickhouse,
-    program: tuple[telemetry.Mount, ...],
     tmp_path: Path,
 ) -> Stage:
     database = f"case_{secrets.token_hex(3)}"
@@ -72,7 +60,6 @@ def stage(
         network,
         clickhouse_image,
         replace(clickhouse, database=database),
-        program,
         settings,
         tmp_path,
     )

@@ -1,7 +1,8 @@
 """Checks in clean environments. Plain `nox` runs them all; `nox -t fast` is for between edits: no containers.
 
 Tags: fast (lint, types, unit, cli, coverage), docker (arm64, smoke, release, build, gateway, alerts,
-compose), update (fix, lock; only on request). Without a tag and on request: pythons, faults, load, mutation.
+compose), cluster (swarm; only on request), update (fix, lock; only on request). Without a tag and on request: pythons, faults, load,
+mutation.
 
 Sessions run side by side, and each shows its output when it ends. What is chosen with `-s` runs one at a time and shows
 its output as it comes; so does everything with `-j1`.
@@ -255,6 +256,13 @@ def mutation(session: nox.Session) -> None:
     """Put mistakes into the code and count how many the tests notice. Arguments: packages, `--every N` and `--offset N` for a sample."""
     install(session, "test")
     session.run("python", "-m", "tests.mutation.run", *session.posargs)
+
+
+@nox.session(tags=["cluster"], default=False, requires=["images"])
+def swarm(session: nox.Session) -> None:
+    """Run the stack on a swarm in a container of its own, on request. Arguments go to pytest."""
+    install(session, "smoke")
+    run_docker(session, "pytest", *selected(session, "tests/swarm"))
 
 
 @nox.session(tags=["update"], default=False)

@@ -117,6 +117,19 @@ def full_queue(stage: Stage) -> Count:
         return stage.count(1 + taken + COUNT, interruptions=1)
 
 
+def full_queue_killed(stage: Stage) -> Count:
+    """The same, and the collector is killed while the queue is full, which 0.96.0 alone would not survive."""
+    settings = {"LETTA_STACK_TELEMETRY_QUEUE": str(QUEUE)}
+    with stage.collector(settings) as collector:
+        collector.send_spans("before", 1)
+        stage.arrive(1)
+        with stage.outage():
+            taken = collector.fill(2 * QUEUE, BIG)
+            collector.crash()
+        collector.send_spans("after", COUNT)
+        return stage.count(1 + taken + COUNT, interruptions=2)
+
+
 @contextlib.contextmanager
 def held(volume: str) -> Iterator[None]:
     """Keep a volume in memory while the container that uses it is killed."""

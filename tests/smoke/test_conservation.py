@@ -26,6 +26,7 @@ CASES = [
     conservation.long_outage,
     conservation.engine,
     conservation.full_queue,
+    conservation.full_queue_killed,
     conservation.full_disk,
     conservation.full_disk_killed,
     conservation.full_store,

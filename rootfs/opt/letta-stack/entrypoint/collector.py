@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -32,6 +33,12 @@ CONTAINER = Place(Path("/usr/local/bin/otelcol-contrib"), Path("/etc/otel"), pat
 _QUESTION_SECONDS = 5.0
 """Between two questions to a ClickHouse that does not answer."""
 _STOP_SECONDS = 20
+_ROOM = 8
+"""More requests than a queue's consumers have on their way: four."""
+_EMPTY_BYTES = 32 * 1024
+"""The file of a queue in which nothing has ever waited."""
+_SMALLEST_BYTES = 200
+"""No request is smaller."""
 _VERSION_SECONDS = 30
 
 
@@ -51,16 +58,19 @@ def run(settings: Mapping[str, str], place: Place) -> None:
     backend = telemetry.backend(settings)
     variables = telemetry.collector_environment(settings)
     variables |= {"PATH": os.environ["PATH"], "OTEL_DIRECTORY": str(place.directory)}
-    _storage(place.directory)
+    storage = _storage(place.directory)
+    length = int(variables["OTEL_QUEUE_SIZE"])
     if backend == "clickhouse":
         tables = (place.configurations / "clickhouse.sql").read_text(encoding="utf-8")
         reason = clickhouse.prepare(variables, tables)
         if reason is not None:
             log(f"ClickHouse cannot be used yet: {reason}; telemetry is kept on disk until it can")
             waiting = command(settings, place, waiting=True)
+            variables["OTEL_QUEUE_SIZE"] = str(queue_length(storage, length))
             _keep(waiting, variables, until=lambda: clickhouse.prepare(variables, tables) is None)
             log("ClickHouse answers; it gets what was kept")
     argv = command(settings, place)
+    variables["OTEL_QUEUE_SIZE"] = str(queue_length(storage, length))
     os.execve(argv[0], argv, variables)  # noqa: S606 - there is no shell to want
 
 
@@ -88,8 +98,29 @@ def _version(program: Path) -> str:
         return ""
 
 
-def _storage(directory: Path) -> None:
-    """Make the directory of the queues. Raises BadVolume."""
+def queue_length(storage: Path, length: int) -> int:
+    """Return how many requests a queue may hold from this start on: ``length``, or more if it may be full already.
+
+    0.96.0 puts what was on its way back into the queue before anything leaves it, and waits for ever if that does not fit. So
+    it gets more room than it had the last time, until a start finds the queues as small as new ones.
+    """
+    note = storage / "queue-length"
+    queues = [path.stat().st_size for path in storage.glob("exporter_*")]
+    if queues and (max(queues) > _EMPTY_BYTES or length < _EMPTY_BYTES // _SMALLEST_BYTES):
+        before = length
+        with contextlib.suppress(OSError, ValueError):
+            before = int(note.read_text())
+        length = max(length, before + _ROOM)
+    # In place: a full disk has no room for another file.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(note, os.O_WRONLY | os.O_CREAT, 0o600)
+        os.pwrite(descriptor, f"{length:8}".encode(), 0)
+        os.close(descriptor)
+    return length
+
+
+def _storage(directory: Path) -> Path:
+    """Make the directory of the queues and return it. Raises BadVolume."""
     storage = directory / "storage"
     try:
         storage.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -99,6 +130,7 @@ def _storage(directory: Path) -> None:
         raise BadVolume(
             f"cannot write {storage}: {error.strerror}; mount a volume at {directory} that belongs to user {os.getuid()}"
         ) from error
+    return storage
 
 
 def _letta_version() -> str:

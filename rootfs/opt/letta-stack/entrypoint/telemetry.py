@@ -227,13 +227,13 @@ def collector_environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Return what the configuration's ${VAR} stand for, and nothing else. Raises BadSetting."""
     known = {**_DEFAULTS, **settings}
     result = {name: known[name] for name in (*_DEFAULTS, *_VARIABLES) if name in known}
+    seed = _choice(settings, NUMBERS, ("safe", "seed")) == "seed"
     # One request of a server is at most 512 spans or a page of metrics.
-    result["OTEL_QUEUE_SIZE"] = str(
-        environment.number(settings, QUEUE, default=1000, highest=100_000)
-    )
+    length = environment.number(settings, QUEUE, default=500 if seed else 1000, highest=100_000)
+    result["OTEL_QUEUE_SIZE"] = str(length)
     insecure = environment.flag(settings, "SIGNOZ_INSECURE", default=False)
     result["SIGNOZ_INSECURE"] = "true" if insecure else "false"
-    if "GOMEMLIMIT" not in settings and _choice(settings, NUMBERS, ("safe", "seed")) == "seed":
+    if "GOMEMLIMIT" not in settings and seed:
         result["GOMEMLIMIT"] = _SEED_MEMORY
     return result
 

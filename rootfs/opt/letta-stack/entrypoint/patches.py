@@ -14,7 +14,18 @@ import sys
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
-from . import confidential, logs, models, reserve, retention, startup, stored, tracing, unavailable
+from . import (
+    answers,
+    confidential,
+    logs,
+    models,
+    reserve,
+    retention,
+    startup,
+    stored,
+    tracing,
+    unavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -137,6 +148,7 @@ AFTER: dict[str, tuple[Patch, ...]] = {
     "letta.services.tool_sandbox.base": (confidential.hide_environment_from_tools,),
     "openai._base_client": (close_no_client_from_its_finaliser,),
     "opentelemetry.sdk.trace": (tracing.record_types_of_exceptions_only,),
+    "uvicorn.protocols.http.h11_impl": (answers.send_an_answer_in_one_piece,),
     "typeguard": (startup.check_no_types_at_run_time,),
 }
 

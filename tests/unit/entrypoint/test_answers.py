@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,6 +37,8 @@ class Cycle:
     def __init__(self, transport: Transport) -> None:
         self.transport: Any = transport
         self.response_started = False
+        self.response_complete = False
+        self.logger = logging.getLogger("uvicorn.error")
 
     async def send(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -44,6 +47,13 @@ class Cycle:
             return
         self.transport.write(message["body"])
         self.transport.write(b"")
+        self.response_complete = True
+
+    async def run_asgi(self, app: Any) -> None:
+        try:
+            await app({}, None, self.send)
+        except RuntimeError:
+            self.transport.close()
 
 
 def answer(cycle: Cycle, headers: list[tuple[bytes, bytes]], *parts: bytes) -> None:
@@ -60,7 +70,9 @@ def cycle() -> type[Cycle]:
     class Patched(Cycle):
         pass
 
-    answers.send_an_answer_in_one_piece(SimpleNamespace(RequestResponseCycle=Patched))
+    module = SimpleNamespace(RequestResponseCycle=Patched)
+    answers.send_an_answer_in_one_piece(module)
+    answers.keep_a_connection_whose_answer_is_whole(module)
     return Patched
 
 
@@ -90,3 +102,20 @@ def test_an_answer_that_breaks_off_keeps_its_head(cycle: type[Cycle]) -> None:
 
     assert transport.written == [HEAD]
     assert one.transport.is_closing()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_error_closes_the_connection_only_of_an_answer_that_is_not_whole(
+    cycle: type[Cycle], caplog: pytest.LogCaptureFixture, *, whole: bool
+) -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "headers": [(b"content-length", b"4")]})
+        if whole:
+            await send({"type": "http.response.body", "body": BODY})
+        raise RuntimeError("what a handler has answered")
+
+    transport = Transport()
+    asyncio.run(cycle(transport).run_asgi(app))
+
+    assert transport.closed is not whole
+    assert ("Exception in ASGI application" in caplog.text) is whole

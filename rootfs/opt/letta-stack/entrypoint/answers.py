@@ -1,4 +1,4 @@
-"""How an answer leaves the server: a patch like those in patches.py, for uvicorn."""
+"""How an answer leaves the server: patches like those in patches.py, for uvicorn."""
 
 from __future__ import annotations
 
@@ -58,3 +58,27 @@ def send_an_answer_in_one_piece(module: Any) -> None:
         await send(self, message)
 
     cycle.__init__, cycle.send = initialise_joined, send_joined
+
+
+def keep_a_connection_whose_answer_is_whole(module: Any) -> None:
+    """Leave a connection open when an application raises an error after it has answered.
+
+    uvicorn/protocols/http/h11_impl.py, RequestResponseCycle.run_asgi: closes it, and starlette raises every error again that
+    a handler has answered. nginx may have sent the next request by then; it is reset, and nginx takes the replica for dead.
+    """
+    cycle = module.RequestResponseCycle
+    run = cycle.run_asgi
+
+    @functools.wraps(run)
+    async def run_answered(self: Any, app: Any) -> None:
+        async def answered(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await app(scope, receive, send)
+            except Exception:
+                if not self.response_complete:
+                    raise
+                self.logger.exception("Exception in ASGI application\n")
+
+        await run(self, answered)
+
+    cycle.run_asgi = run_answered

@@ -148,7 +148,10 @@ AFTER: dict[str, tuple[Patch, ...]] = {
     "letta.services.tool_sandbox.base": (confidential.hide_environment_from_tools,),
     "openai._base_client": (close_no_client_from_its_finaliser,),
     "opentelemetry.sdk.trace": (tracing.record_types_of_exceptions_only,),
-    "uvicorn.protocols.http.h11_impl": (answers.send_an_answer_in_one_piece,),
+    "uvicorn.protocols.http.h11_impl": (
+        answers.send_an_answer_in_one_piece,
+        answers.keep_a_connection_whose_answer_is_whole,
+    ),
     "typeguard": (startup.check_no_types_at_run_time,),
 }
 

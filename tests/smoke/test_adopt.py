@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 from dataclasses import dataclass
@@ -219,7 +220,10 @@ def test_the_data_of_upstream_become_the_stacks_own(
     port = harness.published_url(container, 5432).rpartition(":")[2]
     uri = f"postgresql://letta:letta@127.0.0.1:{port}/letta"
     run.adopt(stack, examine.Order(source=uri, key_file=str(no_key), dry_run=True))
-    assert capsys.readouterr().out.splitlines()[1:] == live.splitlines()[1:]
+    # PostgreSQL's own work meanwhile may make a table a page larger.
+    both = (re.sub(r"[0-9.]+ MiB", "", text) for text in (live, capsys.readouterr().out))
+    one, other = (text.splitlines()[1:] for text in both)
+    assert one == other
     assert store.every(store.directory_of(stack.name)) == backups
 
     # As upstream's image stops: with a postmaster.pid, and without a word to PostgreSQL.

@@ -41,6 +41,7 @@ from letta_stack.topology import (
     metrics,
     preflight,
     report,
+    running,
     secret_files,
 )
 from letta_stack.topology.backups import RECIPIENTS_VARIABLE
@@ -88,7 +89,7 @@ def _deploy(project: Project, order: Order) -> None:
         raise BadValue(
             f"--env {project.topology.name} has one server, so nothing can go on beside it; `inv up` replaces it"
         )
-    lifecycle.require_running(project)
+    running.require(project, project.runner.states())
     engine = inspect.require()
     project = project.with_variables(
         capacity.variables(engine) | secret_files.store(project).variables

@@ -12,15 +12,13 @@ from letta_stack.base.progress import Progress
 from letta_stack.base.wait import wait_until
 from letta_stack.engine import inspect
 from letta_stack.errors import (
-    BadValue,
     CommandFailed,
     NodesCannotPull,
-    NotRunning,
     RolloutFailed,
     WaitTimedOut,
 )
 from letta_stack.secrets.store import Store
-from letta_stack.topology import cluster_checks, trial_cluster
+from letta_stack.topology import cluster_checks, running, trial_cluster
 from letta_stack.topology.catalogue import GATEWAY, GATEWAY_HEALTH_PATH, SERVER
 from letta_stack.topology.lifecycle import confirm
 from letta_stack.topology.render import choices, files
@@ -238,29 +236,19 @@ def logs(cluster: Clustered, *, service: str, tail: int, follow: bool) -> int:
     return runner(cluster).logs(service=service, tail=tail, follow=follow)
 
 
-def require_running(cluster: Clustered) -> Kubernetes:
-    """Return what handles the pods; raise ``NotRunning`` if there are none."""
-    mine = runner(cluster)
-    if not mine.states():
-        raise NotRunning(f"{cluster.name} is not up; start it with `inv up {cluster.flags}`")
-    return mine
-
-
 def execute(cluster: Clustered, *, service: str, command: Sequence[str]) -> int:
     """Run a command in a service; return its exit code."""
-    if not command:
-        raise BadValue("no command given; write it after --, for instance `inv exec -- id`")
-    return require_running(cluster).execute(service or SERVER, command)
+    running.require_command(command)
+    mine = runner(cluster)
+    running.require(cluster, mine.states())
+    return mine.execute(service or SERVER, command)
 
 
 def restart(cluster: Clustered, *, service: str) -> None:
     """Replace the pods of a service, or of all, and wait until all are ready."""
-    if service and service not in cluster.topology.names:
-        known = ", ".join(cluster.topology.names)
-        raise BadValue(
-            f"--service {service!r} is not in {cluster.topology.name}; use one of: {known}"
-        )
-    mine = require_running(cluster)
+    running.require_service(cluster, service)
+    mine = runner(cluster)
+    running.require(cluster, mine.states())
     mine.restart(service)
     with Progress(f"waiting for {cluster.name}", detail=lambda: overview(mine)):
         wait(mine, partial(rolled_out, mine), READY_SECONDS)

@@ -12,11 +12,9 @@ from letta_stack.base.wait import wait_until
 from letta_stack.certs import store
 from letta_stack.engine import inspect
 from letta_stack.errors import (
-    BadValue,
     CommandFailed,
     InterruptedByUser,
     NotConfirmed,
-    NotRunning,
     WaitTimedOut,
 )
 from letta_stack.topology import (
@@ -29,6 +27,7 @@ from letta_stack.topology import (
     monitoring,
     preflight,
     report,
+    running,
     secret_files,
     source_tree,
     upgrading,
@@ -230,29 +229,18 @@ def config(project: Project) -> int:
     return project.runner.show_config()
 
 
-def require_running(project: Project) -> None:
-    """Raise if no container of the project exists."""
-    if not project.runner.states():
-        raise NotRunning(f"{project.name} is not up; start it with `inv up {project.flags}`")
-
-
 def execute(project: Project, *, service: str, command: Sequence[str]) -> int:
     """Run a command in a service; return its exit code."""
-    if not command:
-        raise BadValue("no command given; write it after --, for instance `inv exec -- id`")
-    require_running(project)
+    running.require_command(command)
+    running.require(project, project.runner.states())
     service = service or (SERVER if project.topology.has_server else project.topology.names[0])
     return project.runner.execute(service, command)
 
 
 def restart(project: Project, *, service: str) -> None:
     """Restart a service, or all, in the order of their dependencies, and wait until all do their work."""
-    require_running(project)
-    if service and service not in project.topology.names:
-        known = ", ".join(project.topology.names)
-        raise BadValue(
-            f"--service {service!r} is not in {project.topology.name}; use one of: {known}"
-        )
+    running.require(project, project.runner.states())
+    running.require_service(project, service)
     project.runner.restart(service)
     with Progress(f"waiting for {project.name}", detail=lambda: overview(project)):
         wait_ready(project)

@@ -20,7 +20,7 @@ from letta_stack.base import console, lock, process
 from letta_stack.base.wait import wait_until
 from letta_stack.errors import NotRotated, WaitTimedOut
 from letta_stack.secrets import kinds, monitoring
-from letta_stack.topology import lifecycle, secret_files
+from letta_stack.topology import lifecycle, running, secret_files
 from letta_stack.topology.catalogue import GATEWAY_RETRY_SECONDS, SERVER
 from letta_stack.topology.rotation_steps import STEPS, Rotation
 
@@ -45,7 +45,7 @@ def rotate(project: Project, name: str) -> None:
         )
     mine = secret_files.store(project)
     with lock.held(project.name):
-        lifecycle.require_running(project)
+        running.require(project, project.runner.states())
         mine.check()
         _rotate(Rotation(project, mine, name))
     console.say(f"{name} of {project.name} is rotated: inv secrets.show {name} {project.flags}")

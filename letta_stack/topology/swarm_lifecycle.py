@@ -13,15 +13,14 @@ from letta_stack.base.progress import Progress
 from letta_stack.base.wait import wait_until
 from letta_stack.engine import inspect
 from letta_stack.errors import (
-    BadValue,
     ClusterLacks,
     ClusterUnreachable,
     CommandFailed,
-    NotRunning,
     RolloutFailed,
     WaitTimedOut,
 )
 from letta_stack.secrets.store import Store
+from letta_stack.topology import running
 from letta_stack.topology.catalogue import SERVER
 from letta_stack.topology.lifecycle import confirm
 from letta_stack.topology.render import choices, files, text
@@ -186,29 +185,19 @@ def logs(cluster: Clustered, *, service: str, tail: int, follow: bool) -> int:
     return Swarm(cluster.name).logs(service=service or SERVER, tail=tail, follow=follow)
 
 
-def require_running(cluster: Clustered) -> Swarm:
-    """Return what handles the tasks; raise ``NotRunning`` if there are none."""
-    mine = Swarm(cluster.name)
-    if not mine.states():
-        raise NotRunning(f"{cluster.name} is not up; start it with `inv up {cluster.flags}`")
-    return mine
-
-
 def execute(cluster: Clustered, *, service: str, command: Sequence[str]) -> int:
     """Run a command in a service; return its exit code."""
-    if not command:
-        raise BadValue("no command given; write it after --, for instance `inv exec -- id`")
-    return require_running(cluster).execute(service or SERVER, command)
+    running.require_command(command)
+    mine = Swarm(cluster.name)
+    running.require(cluster, mine.states())
+    return mine.execute(service or SERVER, command)
 
 
 def restart(cluster: Clustered, *, service: str) -> None:
     """Replace the tasks of a service, or of all, and wait until they do their work."""
-    if service and service not in cluster.topology.names:
-        known = ", ".join(cluster.topology.names)
-        raise BadValue(
-            f"--service {service!r} is not in {cluster.topology.name}; use one of: {known}"
-        )
-    mine = require_running(cluster)
+    running.require_service(cluster, service)
+    mine = Swarm(cluster.name)
+    running.require(cluster, mine.states())
     expected = dict.fromkeys(mine.updates(), 1)
     before = mine.failures()
     mine.restart(service)

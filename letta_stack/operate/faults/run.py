@@ -26,7 +26,7 @@ from letta_stack.operate.faults.scene import Scene
 from letta_stack.operate.faults.stack import Stack, docker
 from letta_stack.secrets import kinds
 from letta_stack.secrets.store import Store
-from letta_stack.topology import lifecycle
+from letta_stack.topology import running
 from letta_stack.topology.catalogue import GATEWAY
 from letta_stack.topology.runners.protocol import TLS_PORT, summarise
 
@@ -91,7 +91,7 @@ def faults(project: Project, order: Order) -> None:
 
 def of(project: Project) -> Stack:
     """Look at a running project. Raises ``FaultsRefused`` if it is not healthy, ``NotRunning``."""
-    lifecycle.require_running(project)
+    running.require(project, project.runner.states())
     gateway = GATEWAY.name
     if gateway not in project.topology.names or not project.topology.secrets:
         raise FaultsRefused(

@@ -16,12 +16,13 @@ from letta_stack.errors import (
     ClusterLacks,
     ClusterUnreachable,
     CommandFailed,
+    NotRunning,
     RolloutFailed,
     WaitTimedOut,
 )
 from letta_stack.secrets.store import Store
 from letta_stack.topology import running
-from letta_stack.topology.catalogue import SERVER
+from letta_stack.topology.catalogue import GATEWAY, GATEWAY_HEALTH_PATH, SERVER
 from letta_stack.topology.lifecycle import confirm
 from letta_stack.topology.render import choices, files, text
 from letta_stack.topology.render.swarm import stack
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from letta_stack.topology.clustered import Clustered
 
 READY_SECONDS = 900.0
+ANSWER_SECONDS = 60.0
 ROLLED_BACK = {"rollback_started", "rollback_completed", "rollback_paused", "paused"}
 
 
@@ -86,6 +88,7 @@ def _up(cluster: Clustered, sources: Sources) -> None:
         except CommandFailed as error:
             raise RolloutFailed(f"docker could not deploy the stack: {error.last_line}") from error
         wait(mine, expected, cluster.topology.one_shots, before)
+        answer(mine, model)
     (port, *_) = published(model)
     console.result(
         f"{cluster.name} is up; the API is on port {port.port} of the host that runs the gateway\n"
@@ -138,6 +141,27 @@ def wait(
     except WaitTimedOut as error:
         overview = summarise(mine.states(), expected)
         raise RolloutFailed(f"not ready after {READY_SECONDS:g} s: {overview}") from error
+
+
+def answer(mine: Swarm, model: Mapping[str, Any]) -> None:
+    """Wait until the gateway has found a server, asked in its own container; raise ``RolloutFailed``."""
+    try:
+        container = mine.container(GATEWAY.name)
+    except NotRunning:
+        console.say("the gateway runs on another host, so it was not asked whether the API answers")
+        return
+    (port, *_) = model["services"][GATEWAY.name]["ports"]
+    url = f"http://127.0.0.1:{port['target']}{GATEWAY_HEALTH_PATH}"
+    command = ["docker", "exec", container, "curl", "--silent", "--fail", url]
+    try:
+        wait_until(
+            lambda: process.probe(command).ok, timeout=ANSWER_SECONDS, interval=0.5, describe=""
+        )
+    except WaitTimedOut as error:
+        raise RolloutFailed(
+            f"every task runs, but the gateway reached no server for {ANSWER_SECONDS:g} s: `docker service logs "
+            f"{mine.name}_{GATEWAY.name}`"
+        ) from error
 
 
 def ready(
@@ -203,3 +227,4 @@ def restart(cluster: Clustered, *, service: str) -> None:
     mine.restart(service)
     with Progress(f"waiting for {cluster.name}", detail=lambda: summarise(mine.states(), expected)):
         wait(mine, expected, cluster.topology.one_shots, before)
+        answer(mine, cluster.model())

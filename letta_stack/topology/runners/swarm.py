@@ -107,14 +107,18 @@ class Swarm:
 
     def execute(self, service: str, command: Sequence[str]) -> int:
         """Run a command in a task of a service on this host; raise ``NotRunning`` if none is here."""
+        terminal = ["--interactive", *(["--tty"] if sys.stdin.isatty() else [])]
+        return process.call(["docker", "exec", *terminal, self.container(service), *command])
+
+    def container(self, service: str) -> str:
+        """Return the container of a task of a service on this host; raise ``NotRunning`` if none is here."""
         mine = f"--filter=label={SERVICE}={self.name}_{service}"
         found = process.capture(["docker", "ps", "--quiet", mine]).split()
         if not found:
             raise NotRunning(
                 f"no task of {service} runs on this host; `inv ps --env swarm` says where one does"
             )
-        terminal = ["--interactive", *(["--tty"] if sys.stdin.isatty() else [])]
-        return process.call(["docker", "exec", *terminal, found[0], *command])
+        return str(found[0])
 
 
 def _state(row: Mapping[str, Any]) -> str:

@@ -50,6 +50,7 @@ class Engine:
     volumes: str = ""
     error: str = ""
     here: str = "abc"
+    answers: bool = True
     stack: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
@@ -105,6 +106,8 @@ class Engine:
                 return said(self.volumes)
             case ["ps", *_]:
                 return said(self.here)
+            case ["exec", _, "curl", *_]:
+                return Completed(0 if self.answers else 22, "", "")
             case _:
                 pass
         return said("")
@@ -240,6 +243,30 @@ def test_what_takes_too_long_is_said_service_by_service(
 
     with pytest.raises(RolloutFailed, match=r"not ready after 0 s: .*letta-server"):
         up()
+
+
+def test_it_is_up_when_the_gateway_has_found_a_server(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swarm_lifecycle, "ANSWER_SECONDS", 0.0)
+
+    up()
+    asked = "docker exec abc curl --silent --fail http://127.0.0.1:8080/health"
+    assert asked in engine.commands
+
+    engine.answers = False
+    with pytest.raises(RolloutFailed, match=r"reached no server .*_letta-nginx"):
+        up()
+
+
+def test_a_gateway_on_another_host_is_not_asked(
+    engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.here, engine.answers = "", False
+
+    up()
+
+    assert "another host" in capsys.readouterr().err
 
 
 def test_the_tasks_are_handled_by_their_services(engine: Engine) -> None:

@@ -112,13 +112,23 @@ class Collector:
     def send(self, signal: str, payload: Mapping[str, Any]) -> None:
         """Send until there is an answer that the data was taken, as every exporter does."""
 
-        def taken() -> bool:
-            with contextlib.suppress(requests.RequestException, KeyError, TypeError, IndexError):
-                answer = requests.post(f"{self.url}/v1/{signal}", json=payload, timeout=5)
-                return bool(answer.ok)
-            return False
+        seen = ""
 
-        wait_until(taken, timeout=SECONDS, interval=0.2, describe="the collector takes nothing")
+        def taken() -> bool:
+            nonlocal seen
+            try:
+                answer = requests.post(f"{self.url}/v1/{signal}", json=payload, timeout=5)
+            except (requests.RequestException, KeyError, TypeError, IndexError) as error:
+                seen = repr(error)
+                return False
+            seen = f"{answer.status_code} {answer.text}"
+            return bool(answer.ok)
+
+        def describe() -> str:
+            state = docker.container.inspect(self.container).state
+            return f"the collector, {state.status}, takes nothing: {seen}\n{self.logs()[-2000:]}"
+
+        wait_until(taken, timeout=SECONDS, interval=0.2, describe=describe)
 
     def send_spans(self, name: str, count: int) -> None:
         """Send spans, one request for each."""
@@ -173,6 +183,8 @@ def collector(
             user=COLLECTOR_USER,
             read_only=True,
             cap_drop=["ALL"],
+            # Without ClickHouse 0.96.0 ends while it makes its tables, and its receivers may have started before.
+            restart="unless-stopped",
             tmpfs=["/tmp", "/var/lib/letta:uid=10002"],
             volumes=[(volume, STORAGE), *mounts],
             envs=dict(settings),

@@ -117,11 +117,11 @@ def test_requests_beyond_the_bound_are_told_to_come_again(
     gateway_with: Callable[..., Gateway],
 ) -> None:
     gateway = gateway_with(LETTA_STACK_MAX_REQUESTS="2")
-    slow = b"GET /silent?seconds=1.5 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    slow = b"GET /silent?seconds=5 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     with gateway.connect() as first, gateway.connect() as second:
         first.sendall(slow)
         second.sendall(slow)
-        time.sleep(0.3)
+        time.sleep(1)
 
         answer = gateway.post("/third")
 
@@ -148,18 +148,18 @@ def test_a_client_that_is_too_fast_is_told_to_wait(gateway_with: Callable[..., G
 def test_a_slow_client_loses_its_place_and_nobody_else_does(
     gateway_with: Callable[..., Gateway],
 ) -> None:
-    gateway = gateway_with(LETTA_STACK_CLIENT_TIMEOUT="1")
+    gateway = gateway_with(LETTA_STACK_CLIENT_TIMEOUT="3")
     heads = (
         b"POST /slow HTTP/1.1\r\nHost: a\r\n",
         b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx",
     )
-    clients = [gateway.connect(timeout=5) for _ in range(50)]
+    clients = [gateway.connect(timeout=15) for _ in range(50)]
     for number, client in enumerate(clients):
         client.sendall(heads[number % 2])
 
     begin = time.monotonic()
     assert gateway.get("/echo").status_code == 200
-    assert time.monotonic() - begin < 0.5
+    assert time.monotonic() - begin < 2.5
     for client in clients:
         with client:
             try:
@@ -167,4 +167,4 @@ def test_a_slow_client_loses_its_place_and_nobody_else_does(
             except ConnectionResetError:
                 ending = b""
             assert ending == b""
-    assert time.monotonic() - begin < 4
+    assert time.monotonic() - begin < 9

@@ -174,6 +174,12 @@ class OtherPostgres(LettaStackError):
     exit_code = 36
 
 
+class OtherClickHouse(LettaStackError):
+    """The telemetry on a volume was written by a ClickHouse whose data this one may not be able to read."""
+
+    exit_code = 39
+
+
 class WrongOwner(LettaStackError):
     """A service cannot read or write what is mounted from this machine."""
 

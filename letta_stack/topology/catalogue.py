@@ -34,8 +34,9 @@ COLLECTOR = Service("letta-collector")
 LANGUAGE_MODEL = Service("letta-llm", image="VLLM_IMAGE", optional=True)
 PRODUCTION = (Service(SERVER, replicated=True), MIGRATION, DATABASE, REDIS, GATEWAY, COLLECTOR)
 DASHBOARD = Service("letta-dashboard", image="NGINX_IMAGE")
+CLICKHOUSE = Service("letta-clickhouse", image="CLICKHOUSE_IMAGE")
 MONITORING = (
-    Service("letta-clickhouse", image="CLICKHOUSE_IMAGE"),
+    CLICKHOUSE,
     Service("letta-prometheus", image="PROMETHEUS_IMAGE"),
     Service("letta-alertmanager", image="ALERTMANAGER_IMAGE"),
     Service("letta-node-exporter", image="NODE_EXPORTER_IMAGE"),

@@ -101,10 +101,12 @@ class Data:
 def data_directory(project: Project, config: Model, variables: Mapping[str, str]) -> None:
     """Raise ``OtherPostgres`` if the data on a volume are of another major version than the image's PostgreSQL.
 
-    A database that runs has shown that it can read them. ``variables`` name the third-party images.
+    ``variables`` name the third-party images.
     """
-    name = SERVER if DATABASE.name not in config["services"] else DATABASE.name
-    if any(one.service == name and one.state == "running" for one in project.runner.states()):
+    embedded = DATABASE.name not in config["services"]
+    name = SERVER if embedded else DATABASE.name
+    image = config["services"].get(name, {}).get("image", "") if embedded else ""
+    if runs(project, name, image or variables.get(DATABASE.image, "")):
         return
     found = data(project, config, variables)
     if found and found.major != found.program:
@@ -114,28 +116,47 @@ def data_directory(project: Project, config: Model, variables: Mapping[str, str]
         )
 
 
+def runs(project: Project, service: str, image: str) -> bool:
+    """Tell whether a service runs with this very image: it has shown that it can read its data."""
+    for state in project.runner.states():
+        if state.service == service and state.state == "running":
+            form = ["--format", "{{.Config.Image}}"]
+            return (
+                process.probe(["docker", "inspect", *form, state.container]).stdout.strip() == image
+            )
+    return False
+
+
 def data(project: Project, config: Model, variables: Mapping[str, str]) -> Data | None:
     """Return the data directory of a project's database, None if it has none yet."""
     embedded = DATABASE.name not in config["services"]
     service = config["services"].get(SERVER if embedded else DATABASE.name, {})
     target = contract.VOLUME if embedded else DATABASE_DIRECTORY
     image = service.get("image", "") if embedded else variables.get(DATABASE.image, "")
-    for source in _sources(config, service, target):
-        if not source.startswith("/") and source not in project.runner.volumes():
-            continue
+    for source in sources(project, config, service, target):
         directory = "/data/postgres" if embedded else "/data"
-        options = ["--rm", "--network=none", "--pull=never", "--user=0", "--entrypoint=sh"]
-        command = ["docker", "run", *options, f"--volume={source}:/data:ro", image, "-c", VERSIONS]
-        match = MAJOR.search(process.probe([*command, "sh", directory]).stdout)
+        match = MAJOR.search(look(source, image, VERSIONS, directory))
         if match and match["data"] != "none":
             return Data(source, image, int(match["data"]), int(match["program"]), embedded)
     return None
 
 
-def _sources(config: Model, service: Model, target: str) -> Iterator[str]:
-    """Yield where the directory of a container comes from: a path, or the full name of a volume."""
+def sources(project: Project, config: Model, service: Model, target: str) -> Iterator[str]:
+    """Yield where the directory of a container comes from, if it is there: a path, or the full name of a volume."""
     for mount in service.get("volumes") or []:
         if mount["target"] == target:
             source = str(mount.get("source", ""))
-            volumes = config.get("volumes") or {}
-            yield source if mount["type"] == "bind" else volumes[source]["name"]
+            if mount["type"] == "bind":
+                yield source
+            elif (volume := config["volumes"][source]["name"]) in project.runner.volumes():
+                yield volume
+
+
+def look(source: str, image: str, script: str, directory: str) -> str:
+    """Return what a shell script says in a container of ``image`` that has ``source`` at /data and cannot change it.
+
+    ``directory`` is the script's $1. What an image without a shell or without the program says is "".
+    """
+    options = ["--rm", "--network=none", "--pull=never", "--user=0", "--entrypoint=sh"]
+    command = ["docker", "run", *options, f"--volume={source}:/data:ro", image, "-c", script]
+    return process.probe([*command, "sh", directory]).stdout

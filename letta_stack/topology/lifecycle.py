@@ -30,6 +30,7 @@ from letta_stack.topology import (
     running,
     secret_files,
     source_tree,
+    telemetry_store,
     upgrading,
 )
 from letta_stack.topology.catalogue import SERVER, health_path
@@ -100,6 +101,7 @@ def with_images(
     if image:
         preflight.architecture(image, running_engine)
     inputs.data_directory(project, config, variables)
+    telemetry_store.check(project, config, variables)
     return source_tree.with_debugger(project.with_variables(variables), sources)
 
 

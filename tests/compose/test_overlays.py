@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,6 @@ from letta_stack.topology.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     Render = Callable[..., dict[str, Any]]
 
@@ -69,6 +69,27 @@ def test_what_watches_the_data_services_speaks_tls_with_them(
     uri = services["letta-postgres-exporter"]["environment"]["DATA_SOURCE_URI"]
     assert "sslmode=verify-full" in uri
     assert services["letta-redis-exporter"]["environment"]["REDIS_ADDR"].startswith("rediss://")
+
+
+def test_a_database_that_speaks_tls_writes_its_log_for_the_collector_as_well(
+    render: Render, certified: Callable[[str], Path]
+) -> None:
+    plain = render("observability")
+    certified("observability")
+    encrypted = render("observability")
+
+    # Each script starts the one after it.
+    scripts = encrypted["services"]["letta-db"]["entrypoint"]
+    assert scripts == ["/etc/letta-stack/start-with-logs", "/etc/letta-stack/start-with-tls"]
+    mounts = {one["target"]: one for one in encrypted["services"]["letta-db"]["volumes"]}
+    assert all(Path(mounts[script]["source"]).is_file() for script in scripts)
+    for name in ("letta-nginx", "letta-db", "letta-collector"):
+        logs = [
+            [one for one in model["services"][name]["volumes"] if "/var/log/letta" in one["target"]]
+            for model in (plain, encrypted)
+        ]
+        assert logs[0] == logs[1] != []
+    assert encrypted["services"]["letta-db"]["init"] is True
 
 
 @pytest.mark.parametrize(("given", "source"), [("", "/dev/null"), ("clients.pem", "clients.pem")])

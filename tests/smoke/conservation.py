@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import time
 from typing import TYPE_CHECKING
 
+import requests
 from python_on_whales import docker
 
 from tests.smoke import harness, telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.smoke.stage import Count, Stage
 
@@ -19,8 +21,10 @@ COUNT = 10
 WAITS = "ClickHouse cannot be used yet"
 WRONG = "wr0ng-passw0rd"
 REFUSED = "no space left on device"
+FOUND = "requests of before are sent first"
 BIG = 300_000
 """Bytes of a request that fills something."""
+SMALL = 1000
 SMALL_DISK = "8m"
 STORE = "/var/lib/clickhouse"
 STORE_DISK = "32m"
@@ -130,6 +134,25 @@ def full_queue_killed(stage: Stage) -> Count:
         return stage.count(1 + taken + COUNT, interruptions=2)
 
 
+def found_queue(stage: Stage) -> Count:
+    """The store refuses; the collector is killed; what it finds and what comes is more than a queue; it is killed again."""
+    settings = {"LETTA_STACK_TELEMETRY_QUEUE": str(QUEUE)}
+    with without_room(stage) as (other, room), other.collector(settings) as collector:
+        collector.send_spans("before", 1)
+        other.arrive(1)
+        with room():
+            collector.send_spans("found", COUNT)
+            collector.crash()
+            # Another queue takes them: 0.96.0 alone would stand still with this one's lock, and never go on.
+            collector.send_spans("first", 1)
+            assert FOUND in collector.logs()
+            taken = collector.fill(2 * QUEUE, SMALL)
+            assert QUEUE - 1 <= taken <= QUEUE - 1 + CONSUMERS
+            collector.crash()
+        collector.send_spans("after", COUNT)
+        return other.count(1 + COUNT + 1 + taken + COUNT, interruptions=2)
+
+
 @contextlib.contextmanager
 def held(volume: str) -> Iterator[None]:
     """Keep a volume in memory while the container that uses it is killed."""
@@ -178,19 +201,31 @@ def fill_disk(
 
 def full_store(stage: Stage) -> Count:
     """ClickHouse has no room on its disk; later it has."""
-    with (
-        stage.another(tmpfs=[f"{STORE}:size={STORE_DISK},uid=101"]) as other,
-        other.collector() as collector,
-    ):
+    with without_room(stage) as (other, room), other.collector() as collector:
         collector.send_spans("before", 1)
         other.arrive(1)
-        filler = f"{STORE}/filler"
-        write = f"dd if=/dev/zero of={filler} bs=4k 2>/dev/null || test -s {filler}"
-        docker.container.execute(other.clickhouse.container, ["sh", "-c", write])
-        collector.send_spans("full", COUNT)
-        assert other.stored() == (1, 1)
-        docker.container.execute(other.clickhouse.container, ["rm", filler])
+        with room():
+            collector.send_spans("full", COUNT)
+            assert other.stored() == (1, 1)
         return other.count(1 + COUNT, interruptions=0)
+
+
+@contextlib.contextmanager
+def without_room(
+    stage: Stage,
+) -> Iterator[tuple[Stage, Callable[[], contextlib.AbstractContextManager[None]]]]:
+    """Run another ClickHouse, and yield it with what takes the room on its disk."""
+    with stage.another(tmpfs=[f"{STORE}:size={STORE_DISK},uid=101"]) as other:
+
+        @contextlib.contextmanager
+        def filled() -> Iterator[None]:
+            filler = f"{STORE}/filler"
+            write = f"dd if=/dev/zero of={filler} bs=4k 2>/dev/null || test -s {filler}"
+            docker.container.execute(other.clickhouse.container, ["sh", "-c", write])
+            yield
+            docker.container.execute(other.clickhouse.container, ["rm", filler])
+
+        yield other, filled
 
 
 def lost_answers(stage: Stage) -> Count:
@@ -209,3 +244,32 @@ def lost_answers(stage: Stage) -> Count:
     ):
         collector.send_spans("answer lost", COUNT)
         return stage.count(COUNT, interruptions=3)
+
+
+def otlp(name: str, network: str, *, mounts: Sequence[telemetry.Mount] = ()) -> set[str]:
+    """A backend of OTLP is not there; the collector is killed; it comes. Return the names of the spans that do not arrive."""
+    key = secrets.token_hex(8)
+    settings = {
+        "SIGNOZ_ENDPOINT": "signoz:4317",
+        "SIGNOZ_INGESTION_KEY": key,
+        "SIGNOZ_INSECURE": "true",
+    }
+    sent = {f"{when} {number}" for when in ("before", "after") for number in range(COUNT)}
+    with telemetry.collector(f"{name}-outage", network, settings, mounts=mounts) as collector:
+        collector.send_spans("before", COUNT)
+        collector.crash()
+        collector.send_spans("after", COUNT)
+        with telemetry.receiver(f"{name}-late", network, key) as url:
+
+            def missing() -> set[str]:
+                with contextlib.suppress(requests.ConnectionError):
+                    arrived = requests.get(url, timeout=30).text
+                    return {one for one in sent if f'"{one}"' not in arrived}
+                return sent
+
+            harness.expect(
+                lambda: not missing(),
+                timeout=telemetry.SECONDS,
+                what=lambda: f"{missing()} do not arrive; {collector.logs()[-2000:]}",
+            )
+            return missing()

@@ -27,6 +27,7 @@ CASES = [
     conservation.engine,
     conservation.full_queue,
     conservation.full_queue_killed,
+    conservation.found_queue,
     conservation.full_disk,
     conservation.full_disk_killed,
     conservation.full_store,
@@ -78,6 +79,10 @@ def test_what_was_taken_is_stored(
     assert count.sent - count.lost_at_most <= count.stored <= count.sent
     # What was stored when the connection ended, and could not be confirmed.
     assert count.twice <= CONSUMERS * count.interruptions
+
+
+def test_what_waits_for_a_backend_of_otlp_arrives_after_a_kill(network: str) -> None:
+    assert conservation.otlp("pinned", network) == set()
 
 
 def test_the_seeds_numbers_lose_what_a_batch_holds_when_the_process_is_killed(stage: Stage) -> None:

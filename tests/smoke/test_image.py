@@ -79,9 +79,11 @@ def test_the_image_ships_no_private_key(plain: Server) -> None:
     [
         "base file",
         "base file content-keep",
-        "base clickhouse",
-        "base clickhouse clickhouse-seed clickhouse-waiting content-keep",
-        "base signoz",
+        "base clickhouse kept",
+        "base clickhouse clickhouse-seed kept waiting content-keep",
+        "base clickhouse kept waiting clickhouse-draining prometheus services",
+        "base signoz kept",
+        "base signoz kept waiting signoz-draining",
     ],
 )
 def test_the_collector_of_the_image_accepts_its_configurations(plain: Server, files: str) -> None:
@@ -97,6 +99,7 @@ def test_the_collector_of_the_image_accepts_its_configurations(plain: Server, fi
         "OTEL_LISTEN": "127.0.0.1",
         "OTEL_LOG_FILES": "/var/log/none",
         "OTEL_QUEUE_SIZE": "1000",
+        "OTEL_SERVICE_LOGS": "/var/log/letta",
     }
     # The directory of the persistent queue must exist; only the backends with a queue make it.
     plain.execute("mkdir", "-p", f"{harness.VOLUME_PATH}/otel/storage")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
 import pytest
-import requests
 from python_on_whales import docker
 
-from tests.smoke import harness, newest, telemetry
+from tests.smoke import conservation, harness, newest, telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,33 +49,4 @@ def test_it_writes_files_as_the_pinned_one_does(
 def test_what_waits_on_disk_survives_an_outage_and_a_kill(
     network: str, program: telemetry.Mount
 ) -> None:
-    key = secrets.token_hex(8)
-    settings = {
-        "SIGNOZ_ENDPOINT": "signoz:4317",
-        "SIGNOZ_INGESTION_KEY": key,
-        "SIGNOZ_INSECURE": "true",
-    }
-    with telemetry.collector("outage", network, settings, mounts=[program]) as one:
-        one.send_spans("before", COUNT)
-        one.crash()
-        one.send_spans("after", COUNT)
-        with telemetry.receiver("late-signoz", network, key) as url:
-            harness.expect(
-                lambda: len(arrived_at(url)) >= 2 * COUNT,
-                timeout=telemetry.SECONDS,
-                what="what waited does not arrive",
-            )
-            arrived = str(arrived_at(url))
-
-    for number in range(COUNT):
-        assert f"'before {number}'" in arrived
-        assert f"'after {number}'" in arrived
-
-
-def arrived_at(url: str) -> list[object]:
-    """Return what a receiver got, nothing while it starts."""
-    try:
-        got: list[object] = requests.get(url, timeout=30).json()
-    except requests.ConnectionError:
-        return []
-    return got
+    assert conservation.otlp("newest", network, mounts=[program]) == set()

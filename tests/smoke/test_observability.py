@@ -272,6 +272,12 @@ def test_one_trace_joins_client_gateway_server_and_store(used: Deployment) -> No
 
 
 def test_an_error_of_the_database_arrives_without_what_it_was_about(used: Deployment) -> None:
+    expect_error(used)
+
+
+def expect_error(used: Deployment) -> None:
+    """Let PostgreSQL log an error with a secret; find the line without it in the store, and with it in `docker logs`."""
+    since = rows(used, "SELECT toString(now64(9)) AS now")[0]["now"]
     secret = f"planted{stdlib_secrets.token_hex(12)}"
     database = used.service("letta-db")
     failing = ["psql", "-U", "postgres", "-d", "letta", "-c", f"SELECT '{secret}'::int"]
@@ -280,7 +286,7 @@ def test_an_error_of_the_database_arrives_without_what_it_was_about(used: Deploy
 
     query = (
         "SELECT * FROM otel_logs WHERE ServiceName = 'postgresql' "
-        "AND LogAttributes['db.sqlstate'] = '22P02'"
+        f"AND LogAttributes['db.sqlstate'] = '22P02' AND Timestamp >= '{since}'"
     )
     harness.expect(lambda: rows(used, query), timeout=SEEN_SECONDS, what="the database's error")
     (line, *_) = rows(used, query)
@@ -475,6 +481,30 @@ def test_the_slowest_alerts_reach_everybody_and_so_does_their_end(
         docker.container.start(gone)
         certify(used, days=90)
     harness.expect(lambda: told(resolved=True), timeout=900, what=f"the end of {SLOWEST}")
+
+
+@pytest.mark.last(order=3)  # it leaves the project with TLS
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_the_logs_of_the_services_come_with_tls_inside_as_well(
+    used: Deployment, dashboard: Dashboard
+) -> None:
+    inv("certs.internal", "--project", used.stack.name)
+    again(used, dashboard, {})
+
+    assert "ssl=on" in str(
+        docker.container.execute(used.service("letta-db"), ["cat", "/proc/1/cmdline"])
+    )
+    lines = "SELECT count() AS lines FROM otel_logs WHERE ServiceName = 'nginx'"
+    before = int(rows(used, lines)[0]["lines"])
+    expect_error(used)
+    with contextlib.suppress(requests.RequestException):
+        talk(used, "/v1/agents/", {"model": harness.MODEL, "embedding": harness.EMBEDDING})
+    harness.expect(
+        lambda: int(rows(used, lines)[0]["lines"]) > before,
+        timeout=SEEN_SECONDS,
+        what="a line of the gateway",
+    )
 
 
 def certify(deployment: Deployment, *, days: int) -> None:

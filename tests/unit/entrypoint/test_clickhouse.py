@@ -83,28 +83,3 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(BadVolume, match="mount a volume at"):
         collector.run({}, place)
-
-
-def test_queues_that_may_be_full_get_more_room_at_each_start(tmp_path: Path) -> None:
-    queue = tmp_path / "exporter_clickhouse__traces"
-
-    assert collector.queue_length(tmp_path, 1000) == 1000
-    queue.write_bytes(bytes(100_000))
-    assert [collector.queue_length(tmp_path, 1000) for _ in range(2)] == [1008, 1016]
-    # A shorter one does not have what is in there.
-    assert collector.queue_length(tmp_path, 500) == 1024
-    queue.write_bytes(bytes(32768))
-    assert collector.queue_length(tmp_path, 500) == 500
-
-
-def test_a_short_queue_may_be_full_of_small_requests(tmp_path: Path) -> None:
-    (tmp_path / "exporter_clickhouse__logs").write_bytes(bytes(32768))
-
-    assert [collector.queue_length(tmp_path, 10) for _ in range(3)] == [18, 26, 34]
-
-
-def test_a_queue_on_a_full_disk_is_no_obstacle(tmp_path: Path) -> None:
-    (tmp_path / "queue-length").mkdir()
-    (tmp_path / "exporter_clickhouse__logs").write_bytes(bytes(100_000))
-
-    assert collector.queue_length(tmp_path, 1000) == 1008

@@ -115,10 +115,13 @@ def test_overlays_come_after_what_they_change() -> None:
         "LETTA_STACK_TELEMETRY_CONTENT": "Keep",
     }
 
-    assert telemetry.configuration(settings, waiting=True) == [
-        *("base", "clickhouse", "clickhouse-seed", "clickhouse-waiting", "content-keep")
+    assert telemetry.configuration(settings, "waiting") == [
+        *("base", "clickhouse", "clickhouse-seed", "kept", "waiting", "content-keep")
     ]
     assert telemetry.collector_environment(settings)["GOMEMLIMIT"] == "680MiB"
+    assert telemetry.configuration(SIGNOZ, "draining") == [
+        *("base", "signoz", "kept", "waiting", "signoz-draining")
+    ]
     assert telemetry.configuration({}) == ["base", "file"]
 
 
@@ -211,12 +214,12 @@ def test_logs_of_services_are_read_only_where_that_is_asked_for() -> None:
     settings = CLICKHOUSE | {"LETTA_STACK_TELEMETRY_SERVICES": "true"}
 
     assert "services" not in telemetry.configuration(CLICKHOUSE)
-    assert telemetry.configuration(settings) == ["base", "clickhouse", "services"]
+    assert telemetry.configuration(settings) == ["base", "clickhouse", "kept", "services"]
     assert telemetry.collector_environment(settings)["OTEL_SERVICE_LOGS"] == "/var/log/letta"
 
 
 def test_what_waits_for_clickhouse_is_changed_when_it_leaves_and_not_twice() -> None:
-    waiting = yaml.safe_load((ROOT / "otel/clickhouse-waiting.yaml").read_text(encoding="utf-8"))
+    waiting = yaml.safe_load((ROOT / "otel/waiting.yaml").read_text(encoding="utf-8"))
 
     for pipeline in waiting["service"]["pipelines"].values():
         assert not any(one.startswith(("transform", "resource")) for one in pipeline["processors"])

@@ -174,4 +174,4 @@ def test_only_the_collectors_settings_are_handed_on() -> None:
     )
 
     assert "OPENAI_API_KEY" not in found
-    assert rule.files(found) == ["base", "signoz"]
+    assert rule.files(found) == ["base", "signoz", "kept"]

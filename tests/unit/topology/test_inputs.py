@@ -292,6 +292,19 @@ def test_nobody_looks_without_a_volume_or_into_a_database_that_runs(
     inputs.data_directory(PROD, keeping(), IMAGE)
     engine.volumes = ["mine_db"]
     engine.states = [State("letta-db", "mine-letta-db-1", "running", "healthy", 0)]
+    engine.answer = IMAGE["POSTGRES_IMAGE"] + "\n"
     inputs.data_directory(PROD, keeping(), IMAGE)
 
-    assert engine.commands == []
+    assert [command[1] for command in engine.commands] == ["inspect"]
+
+
+def test_a_database_that_runs_with_another_image_is_looked_into(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine(monkeypatch, OLD)
+    engine.states = [State("letta-db", "mine-letta-db-1", "running", "healthy", 0)]
+
+    with pytest.raises(OtherPostgres):
+        inputs.data_directory(PROD, keeping(), IMAGE)
+
+    assert [command[1] for command in engine.commands] == ["inspect", "run"]

@@ -11,7 +11,7 @@ from letta_stack.engine import disk, inspect
 from letta_stack.engine.inspect import Engine
 from letta_stack.errors import BadValue, InterruptedByUser, NotConfirmed, NotRunning, ServiceFailed
 from letta_stack.image.sources import Sources
-from letta_stack.topology import dotenv, lifecycle, preflight, report
+from letta_stack.topology import dotenv, inputs, lifecycle, preflight, report
 from letta_stack.topology.project import Project
 from letta_stack.topology.runners.compose import Compose
 from letta_stack.topology.runners.protocol import Published, State
@@ -143,6 +143,7 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(Compose, "config", lambda _: config)
     monkeypatch.setattr(Compose, "states", lambda _: [server()])
     monkeypatch.setattr(dotenv, "check", lambda *_: order.append("dotenv"))
+    monkeypatch.setattr(inputs, "runs", lambda *_: True)
     for name in ("ports", "architecture"):
         monkeypatch.setattr(preflight, name, lambda *_, name=name, **__: order.append(name))
     monkeypatch.setattr(disk, "check", lambda *_, **__: order.append("disk"))

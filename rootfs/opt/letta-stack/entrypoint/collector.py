@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import clickhouse, environment, paths, telemetry
+from . import clickhouse, environment, paths, queues, telemetry
 from .errors import BadVolume
 from .log import log
 
@@ -32,14 +31,17 @@ class Place:
 CONTAINER = Place(Path("/usr/local/bin/otelcol-contrib"), Path("/etc/otel"), paths.VOLUME / "otel")
 _QUESTION_SECONDS = 5.0
 """Between two questions to a ClickHouse that does not answer."""
+_LOOK_SECONDS = 1.0
+"""Between two looks into the file of a queue that is being sent."""
 _STOP_SECONDS = 20
-_ROOM = 8
-"""More requests than a queue's consumers have on their way: four."""
-_EMPTY_BYTES = 32 * 1024
-"""The file of a queue in which nothing has ever waited."""
-_SMALLEST_BYTES = 200
-"""No request is smaller."""
 _VERSION_SECONDS = 30
+_SENDING = {"clickhouse": "clickhouse_", "signoz": "otlp_signoz"}
+"""The exporters that have a queue, by backend, as their files are named."""
+_KEEPING = "otlp_waiting"
+_REFUSES_SINCE = (0, 100)
+"""From then on a queue that is longer than its limit refuses; before, it stands still."""
+_ON_THEIR_WAY = 4
+"""Requests that a queue's consumers have at most."""
 
 
 def main() -> None:
@@ -51,43 +53,114 @@ def main() -> None:
 
 
 def run(settings: Mapping[str, str], place: Place) -> None:
-    """Become the collector; while ClickHouse does not answer, be the parent of one that keeps everything on disk.
+    """Become the collector; until its backend can be given something new, be the parent of one that keeps everything on disk.
 
     Raises StartError.
     """
     backend = telemetry.backend(settings)
     variables = telemetry.collector_environment(settings)
     variables |= {"PATH": os.environ["PATH"], "OTEL_DIRECTORY": str(place.directory)}
-    storage = _storage(place.directory)
-    length = int(variables["OTEL_QUEUE_SIZE"])
+    start = Start(settings, place, variables, _storage(place.directory), _said(place.program))
     if backend == "clickhouse":
-        tables = (place.configurations / "clickhouse.sql").read_text(encoding="utf-8")
-        reason = clickhouse.prepare(variables, tables)
-        if reason is not None:
-            log(f"ClickHouse cannot be used yet: {reason}; telemetry is kept on disk until it can")
-            waiting = command(settings, place, waiting=True)
-            variables["OTEL_QUEUE_SIZE"] = str(queue_length(storage, length))
-            _keep(waiting, variables, until=lambda: clickhouse.prepare(variables, tables) is None)
-            log("ClickHouse answers; it gets what was kept")
-    argv = command(settings, place)
-    variables["OTEL_QUEUE_SIZE"] = str(queue_length(storage, length))
-    os.execve(argv[0], argv, variables)  # noqa: S606 - there is no shell to want
+        start.wait_for_clickhouse()
+    if backend in _SENDING:
+        start.drain(_SENDING[backend])
+    start.become(_SENDING.get(backend, ""))
 
 
-def command(settings: Mapping[str, str], place: Place, *, waiting: bool = False) -> list[str]:
-    """Return what runs the collector, while ClickHouse does not answer with ``waiting``. Raises StartError."""
+@dataclass(frozen=True)
+class Start:
+    """A start of the collector."""
+
+    settings: Mapping[str, str]
+    place: Place
+    variables: Mapping[str, str]
+    storage: Path
+    said: str  # by the program about its version
+
+    def wait_for_clickhouse(self) -> None:
+        """Keep what comes until ClickHouse can be used."""
+        tables = (self.place.configurations / "clickhouse.sql").read_text(encoding="utf-8")
+        reason = clickhouse.prepare(self.variables, tables)
+        if reason is None:
+            return
+        log(f"ClickHouse cannot be used yet: {reason}; telemetry is kept on disk until it can")
+        self.keep(
+            "waiting",
+            until=lambda: clickhouse.prepare(self.variables, tables) is None,
+            seconds=_QUESTION_SECONDS,
+        )
+        log("ClickHouse answers; it gets what was kept")
+
+    def drain(self, exporter: str) -> None:
+        """Keep what comes until the backend has what its queue had before.
+
+        0.96.0 counts what it found at its start beside the limit and not inside: once both are more than the limit, one sender
+        waits for room with the queue's lock in its hand, and no consumer can make any.
+        """
+        if telemetry.version(self.said) >= _REFUSES_SINCE:
+            return
+        found = self.queue(exporter)
+        if found is None or not found.waiting:
+            return
+        log(
+            f"{found.waiting} requests of before are sent first; telemetry is kept on disk meanwhile"
+        )
+
+        def drained() -> bool:
+            now = self.queue(exporter)
+            return now is not None and not now.waiting
+
+        self.keep("draining", until=drained, seconds=_LOOK_SECONDS)
+        log("they are sent; the backend gets what was kept")
+
+    def become(self, exporter: str) -> None:
+        """Become the collector that sends."""
+        argv = command(self.settings, self.place, self.said)
+        os.execve(argv[0], argv, self.with_length(exporter))  # noqa: S606 - there is no shell to want
+
+    def keep(self, phase: telemetry.Phase, *, until: Callable[[], bool], seconds: float) -> None:
+        """Run a collector that does not send what comes."""
+        argv = command(self.settings, self.place, self.said, phase)
+        _keep(argv, self.with_length(_KEEPING), until=until, seconds=seconds)
+
+    def queue(self, exporter: str) -> queues.Queue | None:
+        """Return what an exporter's queue has, None if that cannot be told."""
+        try:
+            return queues.longest(self.storage, exporter)
+        except (OSError, ValueError):
+            return None
+
+    def with_length(self, exporter: str) -> dict[str, str]:
+        """Return the environment for a collector in which this exporter's queue has at least the room that its content needs.
+
+        A start puts what was on its way on top of what waits. It waits for ever, or drops, what does not fit.
+        """
+        length = int(self.variables["OTEL_QUEUE_SIZE"])
+        found = self.queue(exporter) if exporter else queues.NOTHING
+        if found is None or telemetry.version(self.said) >= _REFUSES_SINCE:
+            length += _ON_THEIR_WAY
+        else:
+            length = max(length, found.waiting + found.on_their_way)
+        return {**self.variables, "OTEL_QUEUE_SIZE": str(length)}
+
+
+def command(
+    settings: Mapping[str, str], place: Place, said: str, phase: telemetry.Phase = "sending"
+) -> list[str]:
+    """Return what runs the collector, which says ``said`` about its version. Raises StartError."""
     listen = telemetry.LOOPBACK
     if telemetry.for_prometheus(settings):
         listen = telemetry.collector_environment(settings)["OTEL_LISTEN"]
-    files = telemetry.configuration(settings, waiting=waiting)
+    files = telemetry.configuration(settings, phase)
     return [
         str(place.program),
-        telemetry.own_metrics(_version(place.program), listen),
+        telemetry.own_metrics(said, listen),
         *(f"--config={place.configurations / name}.yaml" for name in files),
     ]
 
 
-def _version(program: Path) -> str:
+def _said(program: Path) -> str:
     """Return what the collector says about itself, "" if it says nothing."""
     try:
         asked = [str(program), "--version"]
@@ -96,27 +169,6 @@ def _version(program: Path) -> str:
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""
-
-
-def queue_length(storage: Path, length: int) -> int:
-    """Return how many requests a queue may hold from this start on: ``length``, or more if it may be full already.
-
-    0.96.0 puts what was on its way back into the queue before anything leaves it, and waits for ever if that does not fit. So
-    it gets more room than it had the last time, until a start finds the queues as small as new ones.
-    """
-    note = storage / "queue-length"
-    queues = [path.stat().st_size for path in storage.glob("exporter_*")]
-    if queues and (max(queues) > _EMPTY_BYTES or length < _EMPTY_BYTES // _SMALLEST_BYTES):
-        before = length
-        with contextlib.suppress(OSError, ValueError):
-            before = int(note.read_text())
-        length = max(length, before + _ROOM)
-    # In place: a full disk has no room for another file.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(note, os.O_WRONLY | os.O_CREAT, 0o600)
-        os.pwrite(descriptor, f"{length:8}".encode(), 0)
-        os.close(descriptor)
-    return length
 
 
 def _storage(directory: Path) -> Path:
@@ -138,8 +190,14 @@ def _letta_version() -> str:
     return found[0].name.removeprefix("letta-").removesuffix(".dist-info") if found else "unknown"
 
 
-def _keep(argv: Sequence[str], variables: Mapping[str, str], *, until: Callable[[], bool]) -> None:
-    """Run a collector that keeps everything, and stop it once ClickHouse can be used.
+def _keep(
+    argv: Sequence[str],
+    variables: Mapping[str, str],
+    *,
+    until: Callable[[], bool],
+    seconds: float,
+) -> None:
+    """Run a collector that keeps everything, ask every so many seconds, and stop it once that is no longer needed.
 
     Leaves with the collector's exit code if it ends by itself, or because this process was told to stop.
     """
@@ -152,7 +210,7 @@ def _keep(argv: Sequence[str], variables: Mapping[str, str], *, until: Callable[
         signal.signal(number, pass_on)
     while True:
         try:
-            code = child.wait(_QUESTION_SECONDS)
+            code = child.wait(seconds)
         except subprocess.TimeoutExpired:
             if until():
                 break

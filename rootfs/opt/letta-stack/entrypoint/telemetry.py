@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from . import environment
@@ -11,6 +11,8 @@ from .errors import BadSetting, PartialBackend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+Phase = Literal["sending", "waiting", "draining"]
 
 LOOPBACK = "127.0.0.1"
 CONTENT = "LETTA_STACK_TELEMETRY_CONTENT"
@@ -47,6 +49,7 @@ _DEFAULTS = {
 }
 _SEED_MEMORY = "680MiB"
 _VERSION = re.compile(r"version v?(\d+)\.(\d+)\.")
+_PINNED = (0, 96)
 _READERS_SINCE = (0, 128)
 _VARIABLES = (
     *("CLICKHOUSE_ENDPOINT", "SIGNOZ_ENDPOINT"),
@@ -177,10 +180,11 @@ def for_prometheus(settings: Mapping[str, str]) -> bool:
     return environment.flag(settings, PROMETHEUS, default=False)
 
 
-def configuration(settings: Mapping[str, str], *, waiting: bool = False) -> list[str]:
+def configuration(settings: Mapping[str, str], phase: Phase = "sending") -> list[str]:
     """Return the names of the configuration's files, in the order in which they are merged.
 
-    ``waiting`` is the form for a ClickHouse that does not answer. Raises PartialBackend, BadSetting.
+    ``phase`` says what becomes of what comes in: it is sent; it is kept, waiting for a backend that does not answer; it is kept
+    while the backend gets what was found at the start, draining. Raises PartialBackend, BadSetting.
     """
     name = backend(settings)
     seed = _choice(settings, NUMBERS, ("safe", "seed")) == "seed"
@@ -191,8 +195,12 @@ def configuration(settings: Mapping[str, str], *, waiting: bool = False) -> list
     files = ["base", name]
     if seed:
         files.append("clickhouse-seed")
-    if waiting:
-        files.append("clickhouse-waiting")
+    if name != "file":
+        files.append("kept")
+    if phase != "sending":
+        files.append("waiting")
+    if phase == "draining":
+        files.append(f"{name}-draining")
     if for_prometheus(settings):
         files.append("prometheus")
     if environment.flag(settings, SERVICES, default=False):
@@ -204,13 +212,18 @@ def configuration(settings: Mapping[str, str], *, waiting: bool = False) -> list
     return files
 
 
-def own_metrics(version: str, listen: str) -> str:
+def version(said: str) -> tuple[int, int]:
+    """Return which version a collector is, for what `--version` prints; the pinned one's if that says nothing."""
+    found = _VERSION.search(said)
+    return (int(found[1]), int(found[2])) if found else _PINNED
+
+
+def own_metrics(said: str, listen: str) -> str:
     """Return the option that says where the collector's own metrics are, for what `--version` prints.
 
     It is no part of the files: each side of 0.128 refuses, or binds beside its own default, what the other one wants.
     """
-    found = _VERSION.search(version)
-    if found and (int(found[1]), int(found[2])) >= _READERS_SINCE:
+    if version(said) >= _READERS_SINCE:
         reader = f"{{pull: {{exporter: {{prometheus: {{host: {listen}, port: {METRICS_PORT}}}}}}}}}"
         return f"--set=service.telemetry.metrics.readers=[{reader}]"
     return f"--set=service.telemetry.metrics.address={listen}:{METRICS_PORT}"

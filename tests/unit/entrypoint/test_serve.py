@@ -1,8 +1,11 @@
-"""The wait for Redis, by TLS, against a listener of this test's own."""
+"""The wait for Redis, by TLS, against a listener of this test's own; and how the server notices that it has to stop."""
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+import os
+import signal
 import socket
 import ssl
 import threading
@@ -77,3 +80,39 @@ def test_a_redis_with_another_certificate_ends_the_start_at_once(port: int, tmp_
 
 def test_a_redis_that_speaks_tls_only_does_not_answer_in_clear(port: int) -> None:
     assert serve._redis_reason("localhost", port, "", None)  # noqa: SLF001 - the seam
+
+
+class Uvicorn:
+    """What uvicorn's server class has of what the start code changes."""
+
+    should_exit = False
+
+    async def on_tick(self, _: int) -> bool:
+        return self.should_exit
+
+    def handle_exit(self, *_: object) -> None:
+        self.should_exit = True
+
+
+def test_a_signal_ends_the_server_without_waiting_for_the_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serve, "_TICK_SECONDS", 3600.0)
+    server = serve._server_class(Uvicorn)()  # noqa: SLF001 - uvicorn itself is in the image only
+    before = signal.signal(signal.SIGUSR1, server.handle_exit)
+
+    async def serve_until_signal() -> None:
+        asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), signal.SIGUSR1)
+        await asyncio.wait_for(server.main_loop(), timeout=30)
+
+    try:
+        asyncio.run(serve_until_signal())
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_signal_during_the_start_ends_the_server_before_it_serves() -> None:
+    server = serve._server_class(Uvicorn)()  # noqa: SLF001 - uvicorn itself is in the image only
+    server.handle_exit(signal.SIGTERM, None)
+
+    asyncio.run(asyncio.wait_for(server.main_loop(), timeout=30))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import importlib
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _APPLICATION = "entrypoint.app:app"
+_TICK_SECONDS = 1.0
 _FLUSH_TIMEOUT = 3.0
 """Seconds for the last spans at shutdown: a collector that is gone must not hold up a `docker stop`."""
 
@@ -72,7 +74,7 @@ def _run(wait_for_schema: Callable[[], None]) -> None:
     # The server fails without it.
     wait_for_schema()
     _wait_for_redis()
-    server = _announcing(uvicorn.Server)(uvicorn.Config(application, **options))
+    server = _server_class(uvicorn.Server)(uvicorn.Config(application, **options))
     # uvicorn sends itself the signal that stopped it again, with the handler that was there before: by default that is
     # the death of the process, with status 143 and without the last spans.
     for number_ in (signal.SIGINT, signal.SIGTERM):
@@ -81,15 +83,31 @@ def _run(wait_for_schema: Callable[[], None]) -> None:
     _leave(0 if server.started else 1)
 
 
-def _announcing(base: Any) -> Any:
-    """Return uvicorn's server class, which says when it serves."""
+def _server_class(base: Any) -> Any:
+    """Return uvicorn's server class, which says when it serves, and does not look ten times a second whether to stop."""
 
     class Server(base):  # type: ignore[misc]  # uvicorn is not there when types are checked
+        _wake_up: Callable[[], object] | None = None
+
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
             if self.started:
                 seconds = time.monotonic() - float(os.environ["LETTA_STACK_STARTED"])
                 log(f"serving on port {self.config.port} after {seconds:.1f} s")
+
+        async def main_loop(self) -> None:
+            signalled = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            self._wake_up = functools.partial(loop.call_soon_threadsafe, signalled.set)
+            # Zero is the tick that renews the Date header, which is wanted each second.
+            while not await self.on_tick(0):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(signalled.wait(), _TICK_SECONDS)
+
+        def handle_exit(self, number_: int, frame: Any) -> None:
+            super().handle_exit(number_, frame)
+            if self._wake_up is not None:
+                self._wake_up()
 
     return Server
 

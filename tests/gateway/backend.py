@@ -155,11 +155,10 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def main() -> None:
-    """Serve until killed."""
-    port = int(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_PORT
-    server = await asyncio.start_server(serve, "0.0.0.0", port, backlog=2048)
-    async with server:
-        await server.serve_forever()
+    """Serve until killed, on each of the ports that are given."""
+    for port in [int(one) for one in sys.argv[1:]] or [DEFAULT_PORT]:
+        await asyncio.start_server(serve, "0.0.0.0", port, backlog=2048)
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

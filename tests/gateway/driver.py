@@ -159,12 +159,12 @@ def answers(one: Gateway) -> bool:
 
 
 @contextlib.contextmanager
-def backend(name: str, network: str, **more: Any) -> Iterator[str]:
-    """Run a scripted server as one more replica of the server."""
+def backend(name: str, network: str, *ports: int, **more: Any) -> Iterator[str]:
+    """Run a scripted server as one more replica of the server, on the server's port if none is given."""
     with harness.running(
         name,
         image=server.image_name(),
-        command=["/backend.py"],
+        command=["/backend.py", *map(str, ports)],
         entrypoint="/usr/bin/python3",
         user="65534:65534",
         healthcheck=False,

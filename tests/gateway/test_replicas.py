@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from python_on_whales import docker
 
+from letta_stack.image.contract import API_PORT
 from tests.gateway import driver
 from tests.smoke import harness
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from tests.gateway.driver import Gateway
 
+READY_PORT = API_PORT + 1
 MOMENT = 8.0
 """Seconds in which the gateway has found out."""
 
@@ -32,6 +34,12 @@ def replicas(gateway: Gateway, requests: int = 8) -> set[str]:
 
     assert {answer.status_code for answer in answers} == {200}
     return {answer.headers["X-Replica"] for answer in answers}
+
+
+def _answer(gateway: Gateway) -> set[str]:
+    """Return which replicas answer, while it may be that none does."""
+    answers = [gateway.post("/echo", data=b"x") for _ in range(8)]
+    return {answer.headers.get("X-Replica", "none") for answer in answers}
 
 
 def test_replicas_come_and_go_without_a_lost_request(nginx_image: str, own_network: str) -> None:
@@ -56,6 +64,33 @@ def test_replicas_come_and_go_without_a_lost_request(nginx_image: str, own_netwo
             assert replicas(gateway) == one
             docker.container.start(second)
             _wait_for_both(gateway)
+
+
+def test_a_replica_that_is_not_ready_gets_nothing_as_long_as_another_one_is(
+    nginx_image: str, own_network: str
+) -> None:
+    settings = {"LETTA_STACK_READY_PORT": str(READY_PORT)}
+    with (
+        driver.backend("ready", own_network, API_PORT, READY_PORT) as ready,
+        driver.backend("not-ready", own_network, API_PORT),
+        driver.gateway("gateway-ready", nginx_image, own_network, settings) as gateway,
+    ):
+        one = {str(docker.container.inspect(ready).config.hostname)}
+        # As soon as its ports are open, and what nginx thinks of that is two seconds old.
+        harness.expect(
+            lambda: _answer(gateway) == one, timeout=MOMENT, what="the other one answers"
+        )
+        assert replicas(gateway, 20) == one
+
+        # None is ready: both answer, so that a client hears from the server itself what is wrong.
+        with driver.backend("not-ready-2", own_network, API_PORT):
+            docker.container.kill(ready)
+            _wait_for_both(gateway)
+            assert not one & replicas(gateway)
+            docker.container.start(ready)
+            harness.expect(
+                lambda: _answer(gateway) == one, timeout=MOMENT, what="the ready one is left out"
+            )
 
 
 def test_a_server_with_another_address_is_found(nginx_image: str, own_network: str) -> None:

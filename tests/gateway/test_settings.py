@@ -113,6 +113,7 @@ def test_only_listed_hosts_are_served(gateway_with: Callable[..., Gateway]) -> N
         ("LETTA_STACK_ALLOW", "somebody"),
         ("LETTA_STACK_HOSTS", "a{b"),
         ("LETTA_STACK_UPSTREAM", "letta-server"),
+        ("LETTA_STACK_READY_PORT", "70000"),
     ],
 )
 def test_a_wrong_setting_is_refused(gateway: Gateway, name: str, value: str) -> None:

@@ -10,7 +10,7 @@ from letta_stack.base import console
 from letta_stack.errors import LettaStackError, Unhealthy
 from letta_stack.image import contract
 from letta_stack.operate import postgres, store, table
-from letta_stack.operate.doctor import data, host, inside
+from letta_stack.operate.doctor import data, ends, host, inside
 from letta_stack.operate.doctor.model import FAIL, ORDER, Finding, Subject, fail
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CHECKS: tuple[Callable[[Subject], Finding | list[Finding]], ...] = (
     *(host.engine, host.room, host.memory, host.services, host.port, host.pins, host.settings),
-    *(host.secrets, inside.check, data.gateway, data.backups, data.interrupted),
+    *(ends.restarts, host.secrets, inside.check, data.gateway, data.backups, data.interrupted),
 )
 
 

@@ -25,6 +25,9 @@ class Expect:
     healthy: float = 60.0  # seconds from the undo, or from the fault where nothing has to be undone
     unaffected: tuple[str, ...] = ()  # the kinds of requests of which none may fail
     at_most: float = 1.0  # the share of all requests that may fail
+    reads_after: float = (
+        0.0  # seconds into it, after which no read fails although it lasts; 0 for no such promise
+    )
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Outcome:
     what: str
     seconds_to_healthy: float = 0.0
     requests: dict[str, Count] = field(default_factory=dict)  # by kind
+    late_reads: Count = Count()  # those that began after `Expect.reads_after`
     statuses: dict[str, int] = field(default_factory=dict)  # of failed requests; "0": no answer
     acknowledged: int = 0  # messages whose turn ended with success
     lost: int = 0  # of these, not whole in the database
@@ -99,5 +103,13 @@ def breaches(expect: Expect, outcome: Outcome) -> Sequence[str]:
     failed = sum(one.failed for one in outcome.requests.values())
     if failed > sent * expect.at_most:
         found.append(f"{failed} of {sent} requests failed, more than {expect.at_most:.0%}")
+    if expect.reads_after:
+        late = outcome.late_reads
+        if late.failed:
+            found.append(
+                f"{late.failed} of {late.sent} reads failed that began {expect.reads_after:g} s after it or later, none may"
+            )
+        if not late.sent:
+            found.append(f"no read began {expect.reads_after:g} s after it, so nothing is proven")
     found += [f"unclear answer: {one}" for one in outcome.unclear]
     return found

@@ -106,11 +106,12 @@ FAULTS = (
     ),
     Fault(
         "database-cut-off",
-        "one replica loses the network to PostgreSQL without a word for 15 s",
+        "one replica loses the network to PostgreSQL without a word for 25 s",
         filtered([SERVER], f"OUTPUT -p tcp --dport {POSTGRES_PORT} -j DROP", one_of=True),
         undo=UNDO,
-        seconds=15,
-        expect=Expect(healthy=60),
+        seconds=25,
+        # Two times three seconds until it has noticed.
+        expect=Expect(healthy=60, reads_after=15),
         needs=tool("iptables"),
     ),
     Fault(
@@ -123,7 +124,7 @@ FAULTS = (
         ),
         undo=UNDO,
         seconds=15,
-        expect=Expect(healthy=60),
+        expect=Expect(healthy=60, reads_after=5),
         needs=tool("iptables"),
     ),
     Fault(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from letta_stack.operate.faults.scene import Scene
-    from letta_stack.operate.faults.stack import Process
+    from letta_stack.operate.faults.stack import Process, Stack
 
 BACK_SECONDS = 240.0  # a server starts in 12 s on two idle processors
 LONG_ENOUGH = 12.0  # to see it come back while the fault is still being watched
@@ -45,12 +45,28 @@ def first(_: Process) -> bool:
     return True
 
 
+def serving(stack: Stack, container: str) -> Process:
+    """Return the server itself, whose parent has the same command. Raises ``NotRunning``."""
+    parent = stack.process(container, called("entrypoint"))
+    return stack.process(
+        container, lambda one: one.parent == parent.pid and one.command == parent.command
+    )
+
+
+@contextlib.contextmanager
+def one_server(scene: Scene) -> Iterator[None]:
+    """Kill the server in one replica."""
+    container = scene.pick(SERVER)
+    victim = serving(scene.stack, container)
+    scene.note(f"SIGKILL to {victim.command[:60]} (process {victim.pid}) of {container}")
+    scene.stack.kill(victim.pid)
+    yield
+
+
 @contextlib.contextmanager
 def every_server(scene: Scene) -> Iterator[None]:
     """Kill the server in every replica at the same moment."""
-    pids = [
-        scene.stack.process(one, called("entrypoint")).pid for one in scene.stack.containers(SERVER)
-    ]
+    pids = [serving(scene.stack, one).pid for one in scene.stack.containers(SERVER)]
     scene.note(f"SIGKILL to {len(pids)} servers")
     scene.stack.kill(*pids)
     yield
@@ -60,7 +76,7 @@ FAULTS = (
     Fault(
         "server-killed",
         "SIGKILL to the server in one replica, in the middle of turns and streams",
-        kill(SERVER, called("entrypoint")),
+        one_server,
         seconds=LONG_ENOUGH,
         # The gateway repeats a read elsewhere; who waits for a turn of that replica hears that it broke off.
         expect=Expect(healthy=BACK_SECONDS, unaffected=(READ,), at_most=0.2),

@@ -123,6 +123,8 @@ def asserted(fault: Fault) -> str:
     parts = [f"healthy within {expect.healthy:g} s"]
     if expect.unaffected:
         parts.append(f"no {' or '.join(expect.unaffected)} fails")
+    if expect.reads_after:
+        parts.append(f"no read fails that begins {expect.reads_after:g} s after it or later")
     if expect.at_most < 1 and set(expect.unaffected) != set(KINDS):
         parts.append(f"at most {expect.at_most:.0%} of requests fail")
     return ", ".join(parts)

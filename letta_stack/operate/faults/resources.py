@@ -43,6 +43,8 @@ def memory(scene: Scene) -> Iterator[None]:
     until = docker("info", "--format={{.SystemTime}}").strip()
     events = docker("events", "--since", since, "--until", until, *names, "--format={{.Action}}")
     scene.require("oom" in events, "the engine's events name memory as the reason")
+    said = process.probe(["docker", "logs", "--since", since, container]).stderr
+    scene.require("reached its memory limit" in said, "so does the container's own log")
 
 
 def limits(container: str) -> dict[str, int]:

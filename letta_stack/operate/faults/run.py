@@ -46,6 +46,15 @@ PLAIN_PORT = 8080  # inside the gateway
 
 
 @dataclass(frozen=True)
+class Moments:
+    """When what happened, by the monotonic clock."""
+
+    acted: float
+    undone: float  # when it began, where nothing has to be undone
+    whole: float
+
+
+@dataclass(frozen=True)
 class Order:
     """What the operator asked for."""
 
@@ -192,7 +201,7 @@ def one(stack: Stack, model: workload.Model, fault: Fault, seed: int) -> Outcome
             if fault.undo or whole_since is None:
                 whole_since = recover(stack)
             time.sleep(AFTER_SECONDS)
-        return look(stack, fault, scene, since, whole_since)
+        return look(stack, fault, scene, Moments(acted, since, whole_since))
 
 
 def watch(stack: Stack, until: float) -> float | None:
@@ -215,7 +224,7 @@ def recover(stack: Stack) -> float:
     return time.monotonic()
 
 
-def look(stack: Stack, fault: Fault, scene: Scene, since: float, whole_since: float) -> Outcome:
+def look(stack: Stack, fault: Fault, scene: Scene, moments: Moments) -> Outcome:
     """Count what the load saw and what is stored, and say what does not hold."""
     attempts = scene.load.attempts
     report.log(fault.name, attempts)
@@ -223,9 +232,10 @@ def look(stack: Stack, fault: Fault, scene: Scene, since: float, whole_since: fl
     failing = [
         one.ended
         for one in attempts
-        if one.kind == READ and one.began > since and not one.answer.done
+        if one.kind == READ and one.began > moments.undone and not one.answer.done
     ]
-    seconds = max([whole_since, *failing]) - since
+    seconds = max([moments.whole, *failing]) - moments.undone
+    late = [one for one in attempts if one.began > moments.acted + fault.expect.reads_after]
     good = load.acknowledged(attempts)
     rows = audit.stored(stack, scene.load.agents)
     expected = {one.trace for one in attempts if one.answer.done}
@@ -234,6 +244,7 @@ def look(stack: Stack, fault: Fault, scene: Scene, since: float, whole_since: fl
         what=fault.what,
         seconds_to_healthy=round(seconds, 1),
         requests=load.counts(attempts),
+        late_reads=load.counts(late)[READ],
         statuses=load.statuses(attempts),
         acknowledged=len(good),
         lost=len(audit.lost(good, rows)),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PROCESSES = """PID PPID COMMAND
 11 1 /sbin/docker-init -- /init serve
 12 11 /opt/letta/venv/bin/python -m entrypoint standalone serve
+18 12 /opt/letta/venv/bin/python -m entrypoint standalone serve
 13 11 nginx: master process nginx
 14 13 nginx: worker process
 15 11 postgres: walwriter
@@ -122,8 +123,8 @@ def test_the_other_containers_are_cured_when_a_rule_cannot_be_set(
 @pytest.mark.parametrize(
     ("name", "pids"),
     [
-        ("server-killed", "12"),
-        ("servers-killed", "12 12"),
+        ("server-killed", "18"),
+        ("servers-killed", "18 18"),
         ("server-init-killed", "11"),
         ("gateway-master-killed", "13"),
         ("gateway-worker-killed", "14"),
@@ -156,7 +157,10 @@ def test_memory_has_to_be_named_as_the_reason(
     with fault("memory-limit").act(scene):
         pass
 
-    assert scene.breaches == ["not so: the engine's events name memory as the reason"]
+    assert scene.breaches == [
+        "not so: the engine's events name memory as the reason",
+        "not so: so does the container's own log",
+    ]
 
 
 def test_a_tool_that_is_missing_is_the_reason_to_leave_a_fault_out(

@@ -54,6 +54,12 @@ def test_what_was_promised_and_kept_is_no_breach() -> None:
         (Expect(healthy=3.9), GOOD, "healthy after 4.0 s, not 3.9 s"),
         (Expect(unaffected=(MESSAGE,)), GOOD, "1 message requests failed, none may"),
         (Expect(at_most=0.03), GOOD, "1 of 30 requests failed, more than 3%"),
+        (
+            Expect(reads_after=5),
+            replace(GOOD, late_reads=Count(9, 2)),
+            "2 of 9 reads failed that began 5 s after it or later",
+        ),
+        (Expect(reads_after=5), GOOD, "no read began 5 s after it"),
         (Expect(), replace(GOOD, unclear=("500 oops",)), "unclear answer: 500 oops"),
         (Expect(), replace(GOOD, breaches=("not so: it says why",)), "not so: it says why"),
     ],

@@ -20,6 +20,8 @@ INTERNAL = {"LETTA_STACK_COLLECTOR", "LETTA_STACK_REDIS_CA", "LETTA_STACK_STARTE
 HOT = {"LETTA_STACK_DEBUG", "LETTA_STACK_RELOAD", "LETTA_STACK_USER"}
 # compose/services/logs.yaml sets it for the collector alone.
 LOGS = {"LETTA_STACK_TELEMETRY_SERVICES"}
+# compose/services/nginx.yaml sets it: elsewhere nobody would ask there.
+GATEWAYS = {"LETTA_STACK_READY_PORT"}
 # The collector's start sets them itself.
 COLLECTORS = {
     "LETTA_VERSION",
@@ -70,6 +72,7 @@ def test_what_the_start_code_reads_is_passed() -> None:
         - COLLECTORS
         - HOT
         - LOGS
+        - GATEWAYS
     )
 
     assert {"LETTA_ENVIRONMENT", "SIGNOZ_INSECURE"} < read

@@ -13,7 +13,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import unavailable
+from . import ready, unavailable
 from .environment import OFF, number
 from .log import log
 
@@ -87,6 +87,7 @@ class Disk:
         except Exception as error:  # noqa: BLE001 - whatever it is, the request goes on without
             self._free = None
             self._next = time.monotonic() + UNKNOWN_SECONDS
+            ready.hint()
             cause = str(error).splitlines()[0] if str(error) else type(error).__name__
             self._say(
                 f"the database does not tell how much disk is free, so there is no reserve: {cause}"

@@ -17,7 +17,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import database, paths, reload
+from . import database, paths, ready, reload
 from .environment import flag, number
 from .errors import RedisUnreachable
 from .log import log
@@ -92,6 +92,7 @@ def _server_class(base: Any) -> Any:
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
             if self.started:
+                await ready.start(self)
                 seconds = time.monotonic() - float(os.environ["LETTA_STACK_STARTED"])
                 log(f"serving on port {self.config.port} after {seconds:.1f} s")
 

@@ -1,6 +1,6 @@
 """Only the server, or only the migration: for a container whose PostgreSQL, Redis and collector are others.
 
-It needs no root, no capability and no volume: its first process is the server's own, on a read-only image with
+It needs no root, no capability and no volume: its first process is the server's parent, on a read-only image with
 memory at /run, /tmp and /var/lib/letta.
 """
 
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import environment, hardening, landlock, migrate, patches, paths, serve
+from . import environment, hardening, landlock, last_words, migrate, patches, paths, serve
 from .errors import BadSetting, BadVolume, EncryptionKeyMissing
 from .log import log
 from .plan import check_authority, make_plan, server_environment
@@ -30,6 +30,8 @@ _ROOT = Path("/")
 def main(step: str) -> None:
     """Become the server (``step`` is "serve") or bring the schema up to date ("migrate"). Raises StartError."""
     hardening.forbid_inspection()
+    if step == "serve":
+        last_words.stay_behind()
     if os.getuid() == 0:
         raise BadSetting(
             f"/init {step} does not run as root; give the container a user, for instance user: '10001:10001'"

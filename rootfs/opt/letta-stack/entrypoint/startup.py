@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import os
 import sys
 import types
 from typing import TYPE_CHECKING, Annotated, Any
 
-from . import database
+from . import ready
 from .log import log
 
 if TYPE_CHECKING:
@@ -86,15 +85,7 @@ def _around_startup(module: Any, context: Callable[[], AbstractAsyncContextManag
 async def _startup_lock() -> AsyncIterator[None]:
     """Hold an advisory lock, but rather start without it than wait for a replica that hangs."""
     asyncpg = importlib.import_module("asyncpg")
-    target = database.from_server_environment(os.environ)
-    connection = await asyncpg.connect(
-        host=target.host.strip("[]"),
-        port=target.port,
-        user=target.user,
-        password=target.password,
-        database=target.name,
-        ssl=target.ssl_mode,
-    )
+    connection = await ready.connect()
     try:
         await connection.execute(f"SET lock_timeout = '{_STARTUP_LOCK_TIMEOUT}s'")
         try:

@@ -9,6 +9,8 @@ import importlib
 import socket
 from typing import TYPE_CHECKING, Any
 
+from . import ready
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
@@ -124,19 +126,22 @@ def say_so_in_sessions(module: Any) -> None:
             yield outer
             return
         try:
-            async with (
-                places if outer is None else contextlib.nullcontext(),
-                _transaction(module.async_session_factory()) as session,
-            ):
-                _current.set(session)
-                try:
-                    yield session
-                finally:
-                    _current.set(outer)
+            with ready.watched():
+                async with (
+                    places if outer is None else contextlib.nullcontext(),
+                    _transaction(module.async_session_factory()) as session,
+                ):
+                    _current.set(session)
+                    try:
+                        yield session
+                    finally:
+                        _current.set(outer)
         except Exception as error:
             full = is_full(error)
             if not full and not is_unavailable(error, network=True):
                 raise
+            if not full:
+                ready.hint()
             errors = importlib.import_module("letta.errors")
             raise errors.LettaServiceUnavailableError(
                 FULL_DETAIL if full else DETAIL, service_name=_SERVICE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,6 @@ from letta_stack.topology.render.kubernetes import manifests
 from letta_stack.topology.render.kubernetes.network import HTTP
 from letta_stack.topology.render.kubernetes.objects import Object, make, namespace
 from letta_stack.topology.render.kubernetes.options import TRIAL
-from letta_stack.topology.runners import kubernetes
 from letta_stack.topology.runners.kubernetes import Kubernetes
 
 if TYPE_CHECKING:
@@ -74,23 +74,34 @@ def _up(cluster: Clustered, sources: Sources, *, yes: bool) -> None:
         image = cluster.model()["services"][SERVER]["image"]
         variables = sources.prepare(cluster.topology.images, engine, server=image)
     model = cluster.model(variables)
+    images = _named(model) if mine.trial else {}
     made = manifests.render(model, files.read(model), options)
     cluster_checks.kinds(mine, made.all)
     cluster_checks.rights(mine, made.all)
     cluster_checks.storage(mine, options.storage_class, made.all)
     cluster_checks.secret(mine, made, options)
     if mine.trial:
-        images = {str(one["image"]) for one in model["services"].values()}
-        trial_cluster.load(sorted(images))
+        trial_cluster.load(images)
     # Nothing can be tried in a namespace that is not there.
     mine.apply([namespace(options.namespace)])
     cluster_checks.answers(mine, made.all)
-    for note in made.notes:
-        console.say(f"not expressed: {note}")
+    console.say(
+        f"{len(made.notes)} values of the model have no counterpart on Kubernetes: `inv render {cluster.flags} --out DIR` lists them"
+    )
     mine.apply(_secrets(cluster, model, made, trial=options.database == TRIAL))
     start(mine, made)
     answer(mine)
     console.result(_success(cluster, context, trial=options.database == TRIAL))
+
+
+def _named(model: Mapping[str, Any]) -> dict[str, str]:
+    """Give every image of a model its name in the cluster for trials; return the engine's by that."""
+    named = {}
+    for service in model["services"].values():
+        name = trial_cluster.name_of(service["image"])
+        named[name] = service["image"]
+        service["image"] = name
+    return named
 
 
 def start(mine: Kubernetes, made: Manifests) -> None:
@@ -206,10 +217,11 @@ def _secrets(
 
 
 def _success(cluster: Clustered, context: str, *, trial: bool) -> str:
-    where = f" --kubeconfig {kubernetes.kubeconfig()}" if runner(cluster).trial else ""
+    mine = runner(cluster)
+    forward = mine.argv("port-forward", f"service/{GATEWAY.name}", f"8283:{HTTP}")
     lines = [
         f"{cluster.name} is up on {context}; the API on this machine:",
-        f"  {kubernetes.program()}{where} --context {context} --namespace {cluster.name} port-forward service/{GATEWAY.name} 8283:{HTTP}",
+        f"  {shlex.join(forward)}",
     ]
     if trial:
         lines.append(f"password: {Store.of(cluster.name).path('server-password')}")

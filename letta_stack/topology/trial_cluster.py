@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from letta_stack.image import sources, third_party
 from letta_stack.topology.runners.kubernetes import CLUSTER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
 NAME = "letta-stack-cluster"
@@ -26,9 +27,10 @@ PROGRAMS = ROOT / "images" / "bin"
 BASES = ("DEBIAN_IMAGE", "GOLANG_IMAGE")
 VOLUMES = ("/var/lib/containerd", "/var/lib/kubelet", "/var/lib/node")
 PORT = 6443  # inside
+NODE_PORT = 30083
+"""The port of a Service of type NodePort that can be reached from this machine."""
 READY_SECONDS = 180.0
-LOADED = "/var/lib/node/loaded"
-"""In the node: an empty file for each image that it has, named by what the engine calls its content."""
+CTR = ("ctr", "--namespace", "k8s.io", "images")
 
 
 def up(*, ca: str = "") -> None:
@@ -62,33 +64,43 @@ def down(*, volumes: bool) -> None:
     if volumes:
         names = [_volume(path) for path in VOLUMES]
         process.run(["docker", "volume", "rm", "--force", *names])
-        (CLUSTER / "config").unlink(missing_ok=True)
+        shutil.rmtree(CLUSTER, ignore_errors=True)
 
 
-def load(images: Sequence[str]) -> None:
-    """Bring images of the engine to the node, but for those that it has."""
-    for image in images:
-        content = process.capture(["docker", "image", "inspect", "--format={{.Id}}", image]).strip()
-        mark = f"{LOADED}/{content.replace(':', '-')}-{image.replace('/', '-')}"
-        if process.probe(["docker", "exec", NAME, "test", "-e", mark]).ok:
+def name_of(image: str) -> str:
+    """Return the name of an image in the node: of its content, so that another build is another rollout."""
+    content = process.capture(["docker", "image", "inspect", "--format={{.Id}}", image]).strip()
+    repository = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+    return f"{NAME}/{repository}:{content.removeprefix('sha256:')[: content_hash.SHORT]}"
+
+
+def load(images: Mapping[str, str]) -> None:
+    """Bring images of the engine to the node, but for those that it has; ``images`` are by their name there."""
+    there = process.capture(["docker", "exec", NAME, *CTR, "list", "--quiet"]).split()
+    for name, image in images.items():
+        if f"docker.io/{name}" in there:
             continue
         with Progress(f"loading {image} into the cluster"):
-            _load(image)
-        process.capture(
-            ["docker", "exec", NAME, "sh", "-c", f'mkdir -p {LOADED}; : >"$1"', "sh", mark]
-        )
+            _load(image, name)
 
 
-def _load(image: str) -> None:
+def published(port: int) -> str:
+    """Return address and port on this machine of a port of the node."""
+    return process.capture(["docker", "port", NAME, str(port)]).splitlines()[0]
+
+
+def _load(image: str, name: str) -> None:
     archive = CLUSTER / "image.tar"
     archive.parent.mkdir(parents=True, exist_ok=True)
+    process.capture(["docker", "tag", image, name])
     try:
-        process.capture(["docker", "save", "--output", str(archive), image])
+        process.capture(["docker", "save", "--output", str(archive), name])
         with archive.open("rb") as stream:
-            inside = ["ctr", "--namespace", "k8s.io", "images", "import", "-"]
+            inside = [*CTR, "import", "-"]
             process.stream(["docker", "exec", "--interactive", NAME, *inside], stdin=stream)
     finally:
         archive.unlink(missing_ok=True)
+        process.probe(["docker", "image", "rm", name])
 
 
 def _image(ca: Path | None) -> str:
@@ -132,6 +144,7 @@ def _run(image: str) -> list[str]:
         *("docker", "run", "--detach", "--privileged", "--cgroupns=private", f"--name={NAME}"),
         *(f"--volume={_volume(path)}:{path}" for path in VOLUMES),
         *("--tmpfs=/run", "--tmpfs=/tmp", "--hostname=node", f"--publish=127.0.0.1::{PORT}"),
+        f"--publish=127.0.0.1::{NODE_PORT}",
         image,
     ]
 
@@ -163,8 +176,7 @@ def _last_words() -> str:
 def _describe(image: str) -> None:
     """Write kubectl's configuration, and kubectl itself."""
     CLUSTER.mkdir(parents=True, exist_ok=True)
-    address = process.capture(["docker", "port", NAME, str(PORT)]).splitlines()[0]
-    port = address.rpartition(":")[2]
+    port = published(PORT).rpartition(":")[2]
     text = process.capture(["docker", "exec", NAME, "cat", "/var/lib/node/admin.conf"])
     config = CLUSTER / "config"
     config.touch(mode=stat.S_IRUSR | stat.S_IWUSR)

@@ -139,5 +139,5 @@ def replaced(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> Cluster:
     """Put a cluster in the place of kubectl."""
     for name in ("capture", "run", "call", "probe"):
         monkeypatch.setattr(process, name, getattr(cluster, name))
-    monkeypatch.setattr(kubernetes, "program", lambda: "kubectl")
+    monkeypatch.setattr(kubernetes, "program", lambda **_: "kubectl")
     return cluster

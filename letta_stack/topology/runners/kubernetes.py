@@ -38,7 +38,8 @@ class Kubernetes:
         """Write a kubectl command."""
         where = ["--kubeconfig", str(CLUSTER / "config")] if self.trial else []
         context = ["--context", self.context] if self.context else []
-        return [program(), *where, *context, "--namespace", self.namespace, *arguments]
+        kubectl = program(trial=self.trial)
+        return [kubectl, *where, *context, "--namespace", self.namespace, *arguments]
 
     def get(self, *arguments: str) -> list[dict[str, Any]]:
         """Return the objects that kubectl finds."""
@@ -108,10 +109,11 @@ class Kubernetes:
         return process.call(self.argv("exec", *terminal, name, "--", *command))
 
 
-def program() -> str:
-    """Find kubectl; raise ``ClusterUnreachable``."""
-    own = CLUSTER / "kubectl"
-    found = shutil.which("kubectl") or (str(own) if own.is_file() else "")
+def program(*, trial: bool) -> str:
+    """Find kubectl, for the cluster for trials the one of its own version; raise ``ClusterUnreachable``."""
+    own = str(CLUSTER / "kubectl") if (CLUSTER / "kubectl").is_file() else ""
+    installed = shutil.which("kubectl") or ""
+    found = own or installed if trial else installed or own
     if not found:
         raise ClusterUnreachable(
             "kubectl is not installed; install it (https://kubernetes.io/docs/tasks/tools/), or let `inv cluster.up` make "

@@ -67,7 +67,7 @@ def test_all_is_tried_by_the_api_server_before_it_is_applied(
     assert [one["kind"] for one in cluster.tried] == [one["kind"] for one in cluster.applied[1:]]
     said = capsys.readouterr()
     assert "port-forward service/letta-nginx 8283:80" in said.out
-    assert "not expressed: services.letta-server.logging" in said.err
+    assert "values of the model have no counterpart on Kubernetes" in said.err
 
 
 def test_the_migration_ends_before_the_servers_are_applied(cluster: Cluster) -> None:

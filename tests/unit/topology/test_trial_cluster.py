@@ -43,7 +43,7 @@ class Engine:
     def stream(self, argv: Sequence[str], **_: Any) -> None:
         self.capture(argv)
 
-    def probe(self, argv: Sequence[str], **_: Any) -> Completed:  # noqa: PLR0911, PLR0912 - one for each question
+    def probe(self, argv: Sequence[str], **_: Any) -> Completed:  # noqa: PLR0911 - one for each question
         self.commands.append(list(argv))
         match list(argv[1:]):
             case ["inspect", *_]:
@@ -56,18 +56,17 @@ class Engine:
             case ["run", *_, image]:
                 self.running = image
             case ["image", "inspect", *_]:
-                return Completed(0, "sha256:1\n", "")
+                return Completed(0, "sha256:0123456789abcdef0\n", "")
             case ["exec", _, "test", "-e", "/run/node-ready"]:
                 return Completed(0 if self.ready else 1, "", "")
-            case ["exec", _, "test", "-e", mark]:
-                return Completed(0 if mark in self.loaded else 1, "", "")
-            case ["exec", _, "sh", "-c", _, "sh", mark]:
-                self.loaded.add(mark)
+            case ["exec", _, "ctr", *_, "list", "--quiet"]:
+                return Completed(0, "\n".join(self.loaded), "")
             case ["exec", _, "cat", _]:
                 return Completed(0, CONFIG, "")
             case ["port", *_]:
                 return Completed(0, "127.0.0.1:40001\n", "")
-            case ["save", "--output", path, _]:
+            case ["save", "--output", path, image]:
+                self.loaded.add(f"docker.io/{image}")
                 open(path, "w", encoding="utf-8").close()  # noqa: PTH123 - what docker does
             case ["logs", *_]:
                 return Completed(0, "node: etcd has ended\n", "")
@@ -107,11 +106,20 @@ def test_the_node_is_built_once_and_its_configuration_leads_to_it(
     )
 
 
-def test_an_image_is_loaded_once(engine: Engine) -> None:
-    trial_cluster.load(["a:1", "b/c:2"])
-    trial_cluster.load(["a:1", "b/c:2"])
+def test_an_image_is_loaded_once_and_has_the_name_of_its_content_in_the_cluster(
+    engine: Engine,
+) -> None:
+    images = {
+        trial_cluster.name_of(image): image for image in ("a:1", "host:5000/b/c@sha256:12", "d")
+    }
+    trial_cluster.load(images)
+    trial_cluster.load(images)
 
-    assert [one[-1] for one in engine.called("save")] == ["a:1", "b/c:2"]
+    content = "0123456789abcdef"
+    names = [f"letta-stack-cluster/{name}:{content}" for name in ("a", "c", "d")]
+    assert [one[-1] for one in engine.called("save")] == names
+    # What the engine was given for the way is gone again.
+    assert [one[-1] for one in engine.called("image") if one[2] == "rm"] == names
 
 
 def test_what_was_built_from_broken_sources_is_said(engine: Engine) -> None:

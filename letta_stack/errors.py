@@ -21,6 +21,7 @@ rootfs/opt/letta-stack/entrypoint/errors.py) and in docs/exit-codes.md:
 110-123 operating a running stack: backups, restores, upgrades
 130     Ctrl-C
 200-209 taking over what was made elsewhere, and upgrades
+210-214 point-in-time recovery
 ======= ==============================================================================
 
 Codes 0 to 2 are Invoke's and the shell's; 124 to 127 and 128 + N are a shell's words for a timeout, for a command that
@@ -640,6 +641,24 @@ class UpgradeUnfinished(LettaStackError):
     """An upgrade was interrupted between two versions of PostgreSQL; what is on the volume is not the data."""
 
     exit_code = 208
+
+
+class ArchiveOff(LettaStackError):
+    """There is no archive, so no moment can be brought back."""
+
+    exit_code = 210
+
+
+class MomentOutOfRange(LettaStackError):
+    """The archive does not have the moment that was asked for."""
+
+    exit_code = 211
+
+
+class ArchiveBehind(LettaStackError):
+    """PostgreSQL cannot archive what it has written."""
+
+    exit_code = 212
 
 
 class CommandFailed(LettaStackError):

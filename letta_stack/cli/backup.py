@@ -50,12 +50,15 @@ def list_(
 ) -> None:
     """Show the backups of a topology, the oldest first."""
     from letta_stack.base import console
-    from letta_stack.operate import listing
+    from letta_stack.operate import archive, listing
     from letta_stack.operate import place as places
     from letta_stack.topology.project import Project
 
-    with places.of(Project.of(env, project=project), dir).every() as found:
+    stack = Project.of(env, project=project)
+    with places.of(stack, dir).every() as found:
         console.result(listing.as_json(found) if json else listing.as_text(found))
+    if not json and (recoverable := archive.as_text(stack)):
+        console.result(recoverable)
 
 
 @task(help={**COMMON, "backup": BACKUP, "identity": IDENTITY})
@@ -86,6 +89,7 @@ def verify(
         "recipient": "as in backup.create, for the backup of what is there now",
         "clear_secrets": CLEAR,
         "foreign": "take a backup of another project",
+        "to_time": "bring back this moment instead, such as '2026-11-27 19:00:00+00' (with LETTA_STACK_PITR=on)",
         "yes": "do not ask before the data is replaced",
     },
     iterable=["recipient"],
@@ -100,15 +104,32 @@ def restore(
     recipient: list[str] | None = None,
     clear_secrets: bool = False,
     foreign: bool = False,
+    to_time: str = "",
     yes: bool = False,
 ) -> None:
-    """Put a backup in the place of the data of a running topology."""
+    """Put a backup, or a moment of the archive, in the place of the data of a running topology."""
+    from letta_stack.errors import BadValue
     from letta_stack.operate import place as places
+    from letta_stack.operate import recovery
     from letta_stack.operate import restore as restoration
     from letta_stack.topology.project import Project
 
     stack = Project.of(env, project=project)
     place = places.of(stack, dir)
+    if to_time:
+        if backup != "latest" or identity or foreign:
+            raise BadValue(
+                "--to-time is of the archive; leave --backup, --identity and --foreign out"
+            )
+        recovery.run(
+            stack,
+            to_time,
+            directory=place.directory,
+            recipients=recipient or [],
+            clear=clear_secrets,
+            yes=yes,
+        )
+        return
     with place.find(backup) as found:
         restoration.run(
             stack,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from letta_stack.errors import BackupNoRoom, CommandFailed, NotRunning, SecretsU
 from letta_stack.operate import dump, manifest, postgres, secrets_bundle, store
 from letta_stack.operate.manifest import Manifest
 from letta_stack.pins.file import Pins
+from letta_stack.secrets import archive
+from letta_stack.secrets.store import Store
 from letta_stack.topology import metrics
 from letta_stack.topology.backups import RECIPIENTS_VARIABLE
 from letta_stack.topology.catalogue import SERVER
@@ -73,7 +76,7 @@ def create(
         secrets_bundle.recipient(one)
     source = postgres.of(project)
     server = server_container(project)
-    secrets = secrets_bundle.collect(server)
+    secrets = secrets_of(project, server)
     about = {"reason": reason, **origin(project, source, server)}
     return write(source, secrets, about, directory=directory, to=to, clear=clear, bucket=bucket)
 
@@ -133,6 +136,16 @@ def write(
         f"backup {name}: {sum(one.rows for one in content.values())} rows in {len(content)} tables"
     )
     return store.Backup(directory / name, replace(written))
+
+
+def secrets_of(project: Project, server: str) -> Secrets:
+    """Collect the secrets of a server's container, with the key of the archive, which the server has no use for."""
+    secrets = secrets_bundle.collect(server)
+    key = Store.of(project.name).path(archive.KEY)
+    if not key.exists():
+        return secrets
+    path = f"run/secrets/{archive.KEY}"
+    return replace(secrets, files={**secrets.files, path: b64encode(key.read_bytes()).decode()})
 
 
 def check_room(directory: Path, database_bytes: int) -> None:

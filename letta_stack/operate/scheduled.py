@@ -61,7 +61,7 @@ def bundle(directory: Path, environment: Mapping[str, str]) -> Secrets:
     files = {
         str(path).lstrip("/"): base64.b64encode(path.read_bytes()).decode()
         for path in sorted(directory.iterdir())
-        if path != STORE
+        if path != STORE and path.stat().st_size
     }
     return Secrets(
         encryption_key=effective_key(environment, files),

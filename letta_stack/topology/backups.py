@@ -60,12 +60,7 @@ def prepare(project: Project) -> None:
     """Check the settings of a schedule and make its directories, for the user of the service. Raises ``BadSettings``."""
     if not wanted(project):
         return
-    settings = {name: project.setting(name) for name in DEFAULTS}
-    try:
-        interval(settings[INTERVAL_VARIABLE] or DEFAULTS[INTERVAL_VARIABLE])
-        retention(settings)
-    except BadValue as error:
-        raise BadSettings(f"{error} (in .env or the shell)") from error
+    check(project)
     owner = Store.of(project.name).user
     if project.setting(TO_VARIABLE):
         credentials(project, int(owner["LETTA_STACK_UID"]))
@@ -73,6 +68,16 @@ def prepare(project: Project) -> None:
         path.mkdir(mode=mode, parents=True, exist_ok=True)
         if os.getuid() == 0:
             os.chown(path, int(owner["LETTA_STACK_UID"]), int(owner["LETTA_STACK_GID"]))
+
+
+def check(project: Project) -> None:
+    """Raise ``BadSettings`` for an interval or a retention that is none."""
+    settings = {name: project.setting(name) for name in DEFAULTS}
+    try:
+        interval(settings[INTERVAL_VARIABLE] or DEFAULTS[INTERVAL_VARIABLE])
+        retention(settings)
+    except BadValue as error:
+        raise BadSettings(f"{error} (in .env or the shell)") from error
 
 
 def credentials(project: Project, uid: int) -> None:

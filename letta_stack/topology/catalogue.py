@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 SERVER = "letta-server"
 BACKUP = "letta-backup"  # where LETTA_STACK_BACKUP_RECIPIENTS says who can open them
+ARCHIVE = "letta-archive"  # makes base backups where LETTA_STACK_PITR asks for it
 HEALTH_PATH = "/v1/health/"
 # The gateway's, for load balancers: neither a base path nor a list of clients concerns it.
 GATEWAY_HEALTH_PATH = "/health"

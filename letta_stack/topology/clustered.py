@@ -11,7 +11,7 @@ from letta_stack.base import console
 from letta_stack.base.paths import SECRETS
 from letta_stack.errors import BadValue
 from letta_stack.secrets.store import IMAGE_UID
-from letta_stack.topology import secret_files
+from letta_stack.topology import archive, secret_files
 from letta_stack.topology.backups import RECIPIENTS_VARIABLE
 from letta_stack.topology.catalogue import find_cluster
 from letta_stack.topology.render import choices, files, text
@@ -61,6 +61,7 @@ class Clustered:
             "LETTA_STACK_SECRETS": str(SECRETS / self.name),
             # No directory of this machine is on each of the nodes.
             RECIPIENTS_VARIABLE: "",
+            archive.VARIABLE: "",
         }
         config = Compose(self.name, self.topology.entry, known | dict(variables or {})).config()
         secret_files.single_source(config)

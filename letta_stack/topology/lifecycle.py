@@ -18,6 +18,7 @@ from letta_stack.errors import (
     WaitTimedOut,
 )
 from letta_stack.topology import (
+    archive,
     backups,
     checks,
     exports,
@@ -68,9 +69,14 @@ def bring_up(project: Project, sources: Sources) -> None:
     """Do what ``up`` does, for whoever has the lock of the project."""
     running_engine = inspect.require()
     backups.prepare(project)
+    archived = archive.wanted(project)
     project, config = checks.before_anything(project, running_engine)
+    if archived:
+        archive.check(project, config)
     if project.topology.secrets:
         project = project.with_variables(secret_files.prepare(project))
+    if archived:
+        project = project.with_variables(archive.prepare(project))
     if project.topology.monitoring:
         project = project.with_variables(monitoring.prepare(project))
     project = with_images(project, sources, config, running_engine)
@@ -98,6 +104,8 @@ def with_images(
     variables = sources.prepare(
         project.topology.images, running_engine, server=image, pulled=pulled
     )
+    if archive.wanted(project):
+        variables |= archive.image(variables, sources)
     if image:
         preflight.architecture(image, running_engine)
     inputs.data_directory(project, config, variables)

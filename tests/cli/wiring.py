@@ -645,6 +645,19 @@ TABLE = (
         fixed={"stdout": "restored one; what was there before is backup before\n"},
     ),
     Wiring(
+        "backup.restore",
+        "letta_stack.operate.recovery:run",
+        (
+            *BACKUP_STACK,
+            DIRECTORY,
+            Wire("--recipient", "recipients", [], "age1x", ["age1x"]),
+            switch("--clear-secrets", "clear"),
+            switch("--yes", "yes"),
+        ),
+        base=("--to-time", "2026-11-27 19:00+00"),
+        fixed={"to_time": "2026-11-27 19:00+00"},
+    ),
+    Wiring(
         "backup.prune",
         "letta_stack.operate.store:prune",
         (

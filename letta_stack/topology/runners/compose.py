@@ -88,6 +88,9 @@ class Compose:
         """Remove the containers, with ``volumes`` the data too."""
         options = ["--volumes"] if volumes else []
         process.run(self.argv("down", "--remove-orphans", *options), env=self.variables)
+        # Those of services that the settings have no more.
+        if volumes and (left := self.volumes()):
+            process.run(["docker", "volume", "rm", *left])
 
     def restart(self, service: str = "") -> None:
         """Restart one service, or all in the order of their dependencies."""

@@ -45,7 +45,6 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Said:
     ("verb", "kind", "arguments"),
     [
         (lambda: RUNNER.down(volumes=False), "run", ["down", "--remove-orphans"]),
-        (lambda: RUNNER.down(volumes=True), "run", ["down", "--remove-orphans", "--volumes"]),
         (RUNNER.restart, "run", ["restart"]),
         (lambda: RUNNER.restart("db"), "run", ["restart", "db"]),
         (RUNNER.ps, "call", ["ps", "--all"]),
@@ -141,6 +140,16 @@ def test_what_compose_could_not_start_is_an_error_with_its_words(
 
     assert raised.value.exit_code == 3
     assert raised.value.last_line == "no such image"
+
+
+def test_down_with_volumes_also_deletes_those_of_services_that_are_no_more(said: Said) -> None:
+    RUNNER.down(volumes=True)
+
+    runs = [(argv, variables) for how, argv, variables in said if how == "run"]
+    assert runs == [
+        ([*COMPOSE, "down", "--remove-orphans", "--volumes"], {"A": "1"}),
+        (["docker", "volume", "rm", "one", "two"], None),
+    ]
 
 
 def test_volumes_are_those_with_the_projects_label(said: Said) -> None:

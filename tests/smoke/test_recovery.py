@@ -1,0 +1,129 @@
+"""A table is dropped, and the database comes back as it was the second before."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from python_on_whales import docker
+
+from letta_stack.base import process
+from letta_stack.errors import BadValue, MomentOutOfRange
+from letta_stack.operate import archive, dump, postgres, recovery, store
+from letta_stack.secrets import archive as secrets
+from letta_stack.secrets.store import Store
+from letta_stack.topology.archive import ON, VARIABLE
+from letta_stack.topology.catalogue import ARCHIVE, DATABASE
+from tests.smoke import harness
+from tests.smoke.conftest import Deployment, deployed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from letta_stack.operate.postgres import Postgres
+    from letta_stack.operate.tables import Table
+
+pytestmark = pytest.mark.only("prod")
+CLOCK = "SELECT clock_timestamp() AT TIME ZONE 'UTC'"
+SEARCH = 'cd /var/lib/pgbackrest && find . -type f -exec grep -l --binary-files=text "$1" {} +'
+
+
+@pytest.fixture(scope="module")
+def archived(topology: str) -> Iterator[Deployment]:
+    with deployed(topology, f"{topology}-archive", harness.PROVIDER | {VARIABLE: ON}) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def database(archived: Deployment) -> Postgres:
+    return postgres.of(archived.stack)
+
+
+def names(one: Deployment) -> set[str]:
+    with one.client() as client:
+        return {agent.name for agent in client.agents.list()}
+
+
+def back_to(one: Deployment, moment: str, directory: Path) -> None:
+    recovery.run(one.stack, moment, directory=directory, recipients=[], clear=False, yes=True)
+
+
+@pytest.mark.timeout(300, func_only=True)
+def test_a_dropped_table_comes_back_as_it_was_the_second_before(
+    archived: Deployment, database: Postgres, tmp_path: Path
+) -> None:
+    harness.expect(
+        lambda: archive.known(archived.stack), timeout=120, what="the first base backup to be done"
+    )
+    with archived.client() as client:
+        kept = client.agents.create(model=harness.MODEL, name="kept")
+        client.agents.messages.create(
+            kept.id, messages=[{"role": "user", "content": f"told to {harness.RUN}"}]
+        )
+    before, moment = quiet(database)
+    with archived.client() as client:
+        client.agents.create(model=harness.MODEL, name="too-late")
+    database.query("DROP TABLE messages CASCADE")
+
+    back_to(archived, moment, tmp_path)
+
+    assert names(archived) == {"kept"}
+    with archived.client() as client:
+        messages = [
+            str(getattr(one, "content", "")) for one in client.agents.messages.list(kept.id)
+        ]
+    assert f"told to {harness.RUN}" in messages
+    past, now = (one.manifest for one in store.every(tmp_path))
+    assert past is not None
+    assert now is not None
+    assert past.tables == before
+    # What was there is a backup: with the agent that came too late, and without the table.
+    assert now.tables["public.agents"].rows == past.tables["public.agents"].rows + 1
+    assert set(past.tables) - set(now.tables) == {"public.messages"}
+    assert [one for one in docker.container.list(all=True) if "-recovery-" in one.name] == []
+
+
+def quiet(database: Postgres) -> tuple[dict[str, Table], str]:
+    """Return a moment and what there was: the same before it and after it, so nothing that a server does by itself counts."""
+    seen: list[tuple[dict[str, Table], str]] = []
+
+    def same() -> bool:
+        seen.append((dump.content(database), f"{database.value(CLOCK)}+00"))
+        return dump.content(database) == seen[-1][0]
+
+    harness.expect(same, timeout=60, what="the servers to write no more")
+    return seen[-1]
+
+
+def test_what_cannot_be_brought_back_is_refused_before_anything_is_made(
+    archived: Deployment, tmp_path: Path
+) -> None:
+    found = archive.known(archived.stack)
+    assert found is not None
+
+    for moment in ("yesterday", "2026-11-27 19:00"):
+        with pytest.raises(BadValue, match="time"):
+            back_to(archived, moment, tmp_path)
+    day = timedelta(days=1)
+    for strange in (found.since - day, found.since + day):
+        with pytest.raises(MomentOutOfRange, match="is not in the archive"):
+            back_to(archived, strange.isoformat(), tmp_path)
+
+    assert store.every(tmp_path) == []
+
+
+def test_nobody_reads_the_archive_without_its_key(archived: Deployment) -> None:
+    key = Store.of(archived.stack.name).read(secrets.KEY)
+    keeper = archived.service(ARCHIVE)
+
+    found = docker.container.execute(
+        keeper, ["sh", "-c", f"{SEARCH} || true", "sh", "told to\\|CREATE\\|letta"]
+    )
+    assert found == ""
+    for name in (keeper, archived.service(DATABASE.name)):
+        assert key not in process.capture(["docker", "container", "inspect", name])
+        assert key not in docker.container.logs(name)
+        processes = docker.container.execute(name, ["sh", "-c", "cat /proc/[0-9]*/cmdline"])
+        assert key not in str(processes)

@@ -108,7 +108,7 @@ def look(project: Project, order: Order, sources: Sources) -> Step:
     images = sources.prepare(project.topology.images, engine, server=reference)
     containers = {one.service: one.container for one in project.runner.states()}
     old = plan.image(deploy.image_of(containers[SERVER])) if SERVER in containers else None
-    data = inputs.data(project, config, images)
+    data = inputs.data(config, images)
     holder = containers.get(SERVER if data and data.embedded else DATABASE.name, "")
     reader = order.postgres_image or (deploy.image_of(holder) if holder else "")
     needed = None

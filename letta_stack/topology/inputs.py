@@ -108,7 +108,7 @@ def data_directory(project: Project, config: Model, variables: Mapping[str, str]
     image = config["services"].get(name, {}).get("image", "") if embedded else ""
     if runs(project, name, image or variables.get(DATABASE.image, "")):
         return
-    found = data(project, config, variables)
+    found = data(config, variables)
     if found and found.major != found.program:
         raise OtherPostgres(
             f"{found.source} has the data of PostgreSQL {found.major}, and {found.image} is PostgreSQL "
@@ -127,13 +127,13 @@ def runs(project: Project, service: str, image: str) -> bool:
     return False
 
 
-def data(project: Project, config: Model, variables: Mapping[str, str]) -> Data | None:
+def data(config: Model, variables: Mapping[str, str]) -> Data | None:
     """Return the data directory of a project's database, None if it has none yet."""
     embedded = DATABASE.name not in config["services"]
     service = config["services"].get(SERVER if embedded else DATABASE.name, {})
     target = contract.VOLUME if embedded else DATABASE_DIRECTORY
     image = service.get("image", "") if embedded else variables.get(DATABASE.image, "")
-    for source in sources(project, config, service, target):
+    for source in sources(config, service, target):
         directory = "/data/postgres" if embedded else "/data"
         match = MAJOR.search(look(source, image, VERSIONS, directory))
         if match and match["data"] != "none":
@@ -141,15 +141,18 @@ def data(project: Project, config: Model, variables: Mapping[str, str]) -> Data 
     return None
 
 
-def sources(project: Project, config: Model, service: Model, target: str) -> Iterator[str]:
+def sources(config: Model, service: Model, target: str) -> Iterator[str]:
     """Yield where the directory of a container comes from, if it is there: a path, or the full name of a volume."""
     for mount in service.get("volumes") or []:
         if mount["target"] == target:
             source = str(mount.get("source", ""))
             if mount["type"] == "bind":
                 yield source
-            elif (volume := config["volumes"][source]["name"]) in project.runner.volumes():
-                yield volume
+            elif process.probe(
+                ["docker", "volume", "inspect", config["volumes"][source]["name"]]
+            ).ok:
+                # Not only one that compose has made: it also takes what somebody restored under that name.
+                yield config["volumes"][source]["name"]
 
 
 def look(source: str, image: str, script: str, directory: str) -> str:

@@ -52,7 +52,7 @@ def check(project: Project, config: inputs.Model, variables: Mapping[str, str]) 
     image = variables.get(CLICKHOUSE.image, "")
     if service is None or inputs.runs(project, CLICKHOUSE.name, image):
         return
-    for source in inputs.sources(project, config, service, DIRECTORY):
+    for source in inputs.sources(config, service, DIRECTORY):
         written, _, program = inputs.look(source, image, VERSIONS, "/data").partition("\n")
         found, own = _version(written), _version(program)
         if found and own and not own.reads(found):

@@ -183,9 +183,10 @@ class Engine:
         self.answer = answer
         monkeypatch.setattr(process, "probe", self.probe)
         monkeypatch.setattr(Compose, "states", lambda _: self.states)
-        monkeypatch.setattr(Compose, "volumes", lambda _: self.volumes)
 
     def probe(self, command: list[str]) -> Completed:
+        if command[:3] == ["docker", "volume", "inspect"]:
+            return Completed(0 if command[3] in self.volumes else 1, "", "")
         self.commands.append(command)
         return Completed(0, self.answer, "")
 

@@ -18,10 +18,12 @@ from python_on_whales.exceptions import DockerException
 from letta_stack.base import process
 from letta_stack.base.paths import ROOT
 from letta_stack.certs import store as certificates
+from letta_stack.errors import OtherClickHouse
 from letta_stack.policy import dashboards
 from letta_stack.secrets import monitoring as secrets
 from letta_stack.secrets.store import Store
-from letta_stack.topology import metrics
+from letta_stack.topology import metrics, telemetry_store
+from letta_stack.topology.catalogue import CLICKHOUSE
 from tests.smoke import alerts, browser, harness
 from tests.smoke.conftest import arguments_of, inv
 from tests.smoke.test_agents import WORDS
@@ -298,6 +300,34 @@ def expect_error(used: Deployment) -> None:
         lambda: secret in str(docker.container.logs(database)), timeout=30, what="the whole error"
     )
     assert secret not in json.dumps(rows(used, "SELECT * FROM otel_logs"))
+
+
+def test_the_telemetry_of_another_clickhouse_is_refused(deployment: Deployment) -> None:
+    container = deployment.service(CLICKHOUSE.name)
+    note = f"{telemetry_store.DIRECTORY}/letta-stack-version"
+    # Another name of the image: what runs with its own is not looked into.
+    other = f"{harness.RUN}-clickhouse:other"
+    docker.image.tag(str(docker.container.inspect(container).config.image), other)
+    config = deployment.stack.runner.config()
+
+    def check() -> None:
+        telemetry_store.check(deployment.stack, config, {CLICKHOUSE.image: other})
+
+    def write(text: str) -> None:
+        command = ["docker", "exec", "-i", container, "sh", "-c", f"cat > {note}"]
+        process.capture(command, stdin=text)
+
+    written = str(docker.container.execute(container, ["cat", note]))
+    try:
+        check()
+        write(telemetry_store.VERSION.sub(r"\g<product> version 99.1", written))
+        with pytest.raises(
+            OtherClickHouse, match=r"has the telemetry of .* 99\.1, and .*:other is "
+        ):
+            check()
+    finally:
+        write(written)
+        docker.image.remove(other)
 
 
 @pytest.mark.last(order=1)

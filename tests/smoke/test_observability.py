@@ -349,6 +349,7 @@ def test_the_passwords_of_dashboards_and_exporter_are_rotated(
 
 @pytest.mark.last(order=1)
 @pytest.mark.long
+@pytest.mark.timeout(600)  # two servers start, one after the other
 def test_a_rotated_password_of_clickhouse_reaches_servers_and_collector(
     used: Deployment, dashboard: Dashboard, client: Letta
 ) -> None:

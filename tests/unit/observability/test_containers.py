@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.queue_files import small, state
+
 if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
@@ -68,7 +70,7 @@ def test_both_versions_say_the_same(
     root: Path = request.getfixturevalue(version)
     monkeypatch.setattr(exporter, "named", lambda _: ("letta-db", "1"))
 
-    lines = exporter.exposition(root).splitlines()
+    lines = exporter.exposition(root, root).splitlines()
 
     assert [line for line in lines if line in EXPECTED] == EXPECTED
     assert any(line.startswith("container_start_time_seconds{") for line in lines)
@@ -79,7 +81,7 @@ def test_a_container_of_somebody_else_is_left_out(
 ) -> None:
     monkeypatch.setattr(exporter, "named", lambda _: None)
 
-    assert "{" not in exporter.exposition(version_2)
+    assert "{" not in exporter.exposition(version_2, version_2)
 
 
 def test_a_container_that_goes_while_it_is_read_is_left_out(
@@ -88,7 +90,7 @@ def test_a_container_that_goes_while_it_is_read_is_left_out(
     (version_2 / f"system.slice/docker-{ID}.scope/memory.current").unlink()
     monkeypatch.setattr(exporter, "named", lambda _: ("letta-db", "1"))
 
-    assert "{" not in exporter.exposition(version_2)
+    assert "{" not in exporter.exposition(version_2, version_2)
 
 
 def test_no_limit_is_no_number(version_2: Path, exporter: ModuleType) -> None:
@@ -128,3 +130,17 @@ def test_an_id_that_the_resolver_does_not_know_is_not_ours(
     monkeypatch.setattr(exporter.socket, "gethostbyname", unknown)
 
     assert exporter.named(OTHER) is None
+
+
+def test_the_queues_of_the_collector_are_told_apart(tmp_path: Path, exporter: ModuleType) -> None:
+    (tmp_path / "exporter_clickhouse__traces").write_bytes(small(state(30, 41)))
+    (tmp_path / "exporter_otlp_waiting_logs").write_bytes(small(state(1, 2)))
+
+    lines = list(exporter.lengths(tmp_path, {"LETTA_STACK_TELEMETRY_QUEUE": "10"}))
+
+    assert 'letta_telemetry_queue_requests{exporter="clickhouse",signal="traces"} 11' in lines
+    assert 'letta_telemetry_queue_requests{exporter="otlp_waiting",signal="logs"} 1' in lines
+    assert lines[-1] == "letta_telemetry_queue_limit 10"
+    assert list(exporter.lengths(tmp_path, {"LETTA_STACK_TELEMETRY_NUMBERS": "seed"}))[-1].endswith(
+        " 500"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from dataclasses import dataclass
@@ -40,19 +41,28 @@ NOTHING = Queue(0, 0)
 
 
 def longest(storage: Path, exporter: str) -> Queue:
-    """Return the queue of an exporter that has the most waiting, of the three signals'.
+    """Return how long the longest of an exporter's queues is, one for each signal.
 
     ``exporter`` is its identifier with ``_`` for ``/`` and at the end if it has no name. Raises ValueError, OSError for a file that
     cannot be read at this moment, or has another form.
     """
-    found = [_queue(path) for path in storage.glob(f"exporter_{exporter}_*")]
+    found = [read(path) for path in storage.glob(f"exporter_{exporter}_*")]
     return Queue(
         max((one.waiting for one in found), default=0),
         max((one.on_their_way for one in found), default=0),
     )
 
 
-def _queue(path: Path) -> Queue:
+def every(storage: Path) -> Iterator[tuple[str, str, Queue]]:
+    """Yield exporter, signal and queue for each file that can be read at this moment."""
+    for path in sorted(storage.glob("exporter_*")):
+        exporter, _, signal = path.name.removeprefix("exporter_").rpartition("_")
+        with contextlib.suppress(OSError, ValueError):
+            yield exporter.rstrip("_"), signal, read(path)
+
+
+def read(path: Path) -> Queue:
+    """Return the queue that a file holds. Raises ValueError, OSError."""
     try:
         with path.open("rb", buffering=0) as file:
             return _Tree(file).queue() if path.stat().st_size else NOTHING

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from letta_stack.operate.faults.stack import Stack
 
 TELEMETRY = "/var/lib/letta/otel"
+TABLES = "SELECT relname, pg_total_relation_size(relid) FROM pg_stat_user_tables"
 # What a restart would give back and the kernel takes when it needs it is not the server's.
 _MEMORY = "cat /sys/fs/cgroup/memory.stat 2>/dev/null || cat /sys/fs/cgroup/memory/memory.stat"
 _OWN = {"anon", "total_rss"}  # cgroup v2, v1
@@ -27,16 +28,23 @@ class Bytes:
     """What grows with messages."""
 
     database: int
-    provider_traces: int
     logs: int
     telemetry: int
+    tables: dict[str, int]  # of the database, with their indexes
 
     def per(self, before: Bytes, count: int) -> dict[str, float]:
-        """Return the growth for each of ``count`` messages."""
-        return {
-            name: round((value - getattr(before, name)) / count, 1)
-            for name, value in vars(self).items()
-        }
+        """Return the growth for each of ``count`` messages, by table where there is any."""
+        pairs = [
+            ("database", self.database, before.database),
+            *(
+                (f"database, {name}", value, before.tables.get(name, 0))
+                for name, value in sorted(self.tables.items())
+                if value != before.tables.get(name, 0)
+            ),
+            ("container's log", self.logs, before.logs),
+            ("telemetry", self.telemetry, before.telemetry),
+        ]
+        return {name: round((now - then) / count, 1) for name, now, then in pairs}
 
 
 def memory(container: str) -> int:
@@ -61,9 +69,9 @@ def size(stack: Stack) -> Bytes:
     telemetry = process.capture(["docker", "exec", collector, "du", "-sb", TELEMETRY]).split()[0]
     return Bytes(
         database=int(target.value("SELECT pg_database_size(current_database())")),
-        provider_traces=int(target.value("SELECT pg_total_relation_size('provider_traces')")),
         logs=sum(map(log_bytes, stack.containers(SERVER))),
         telemetry=int(telemetry),
+        tables={name: int(size) for name, size in target.query(TABLES)},
     )
 
 

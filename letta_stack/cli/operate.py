@@ -30,6 +30,7 @@ def doctor(
         "env": "topology with replicas (default: prod)",
         "project": PROJECT,
         "image": "what to deploy (default: what `inv up` would start)",
+        "version": "the same as a version of letta-stack/letta, for instance 0.16.8",
         "dry_run": DRY_RUN,
         "maintenance": "allow a pause for a migration that running replicas would not survive",
         "no_backup": "do not back up first",
@@ -40,6 +41,7 @@ def deploy(
     env: str = "prod",
     project: str = "",
     image: str = "",
+    version: str = "",
     dry_run: bool = False,
     maintenance: bool = False,
     no_backup: bool = False,
@@ -49,7 +51,7 @@ def deploy(
     from letta_stack.topology.project import Project
 
     order = deployment.Order(
-        image=image, dry_run=dry_run, maintenance=maintenance, backup=not no_backup
+        image=image, version=version, dry_run=dry_run, maintenance=maintenance, backup=not no_backup
     )
     deployment.deploy(Project.of(env, project=project), order)
 

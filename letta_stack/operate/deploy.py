@@ -30,9 +30,11 @@ from letta_stack.errors import (
     LettaStackError,
     NothingToRollBack,
 )
+from letta_stack.image import server
 from letta_stack.image.sources import Sources
 from letta_stack.operate import backup as backups
 from letta_stack.operate import dump, plan, postgres, replicas, store
+from letta_stack.registry.reference import check_tag
 from letta_stack.topology import (
     capacity,
     deployed,
@@ -58,6 +60,7 @@ class Order:
     """What the operator asked for."""
 
     image: str = ""  # "" is what compose would start
+    version: str = ""  # the same as a version of the image that this project builds
     dry_run: bool = False
     maintenance: bool = False  # replicas may be stopped for a migration that they would not survive
     backup: bool = True
@@ -94,7 +97,7 @@ def _deploy(project: Project, order: Order) -> None:
     project = project.with_variables(
         capacity.variables(engine) | secret_files.store(project).variables
     )
-    reference = order.image or project.runner.config()["services"][SERVER]["image"]
+    reference = wanted(order) or project.runner.config()["services"][SERVER]["image"]
     target = plan.image(reference)
     preflight.architecture(reference, engine)
     present = replicas.of(project)
@@ -127,6 +130,15 @@ def _deploy(project: Project, order: Order) -> None:
     free_space.teach(project)
     shift(project, begun)
     console.result(f"{project.name} runs {reference} ({target.digest[7:19]}) with {count} replicas")
+
+
+def wanted(order: Order) -> str:
+    """Return the image that was asked for, "" if none was. Raises ``BadValue``."""
+    if not order.version:
+        return order.image
+    if order.image:
+        raise BadValue(f"--image {order.image} --version {order.version}: which of them? Give one")
+    return f"{server.REPOSITORY}:{check_tag(order.version)}"
 
 
 def prepare(

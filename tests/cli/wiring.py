@@ -543,6 +543,7 @@ TABLE = (
         (
             *PROD_DEFAULT,
             text("--image", "order.image", "", "me/letta:2"),
+            text("--version", "order.version", "", "0.16.7"),
             switch("--dry-run", "order.dry_run"),
             switch("--maintenance", "order.maintenance"),
             Wire("--no-backup", "order.backup", default=True, given=None, value=False),

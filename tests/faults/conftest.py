@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from letta_stack.image import contract
 from letta_stack.operate.faults import report, run, workload
-from tests.smoke import harness
+from tests.smoke import disks, harness
 from tests.smoke.conftest import deployed, inv
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from letta_stack.operate.faults.stack import Stack
 
 NAME = "faults"
+DISK_MIB, RESERVE_MIB = 700, "96"
 # The longest fault, the longest way back and everything that the load still waits for.
 TEST_SECONDS = 900
 
@@ -49,10 +51,22 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """Bring it up with a certificate, so that one can expire."""
-    inv("certs.make", "--project", f"{harness.RUN}-{NAME}")
-    settings = {**harness.PROVIDER, "LETTA_STACK_HTTP_PORT": harness.free_port()}
-    with deployed("prod", NAME, settings) as deployment:
+    """Bring it up with a certificate, so that one can expire, and a small disk, so that it can be full."""
+    project = f"{harness.RUN}-{NAME}"
+    inv("certs.make", "--project", project)
+    volume = disks.make("prod", project, DISK_MIB)
+    settings = {
+        **harness.PROVIDER,
+        "LETTA_STACK_HTTP_PORT": harness.free_port(),
+        contract.RESERVE_VARIABLE: RESERVE_MIB,
+    }
+    with (
+        deployed("prod", NAME, settings) as deployment,
+        # Keeps the disk while the database is gone.
+        harness.running(
+            "faults-disk", entrypoint="sleep", command=["infinity"], volumes=[(volume, "/data")]
+        ),
+    ):
         yield run.of(deployment.stack)
 
 

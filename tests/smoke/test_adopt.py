@@ -252,7 +252,8 @@ def assert_secrets_are_encrypted(stack: Project, server: str) -> None:
     cells = sealing.cells(postgres.of(stack), "public")
     key = secrets_bundle.collect(server).encryption_key
     values = sealing.look(cells, key, harness.IMAGE)
-    assert 0 < values.total == values.sealed == values.opened
+    where = [(table, column, len(value)) for table, column, _, value in cells]
+    assert 0 < values.total == values.sealed == values.opened, where
     assert not [one for one in cells if SECRET in one]
 
 

@@ -19,11 +19,11 @@ from python_on_whales import docker
 from letta_stack.errors import StoreFailed
 from letta_stack.operate import backup, manifest, postgres, restore, store, verify
 from letta_stack.operate.bucket import Bucket
+from letta_stack.operate.faults import disk
 from letta_stack.operate.place import Place
-from letta_stack.topology import metrics, secret_files
+from letta_stack.topology import metrics
 from letta_stack.topology.catalogue import BACKUP, DATABASE
-from letta_stack.topology.project import Project
-from tests.smoke import harness, modules
+from tests.smoke import disks, harness, modules
 from tests.smoke.conftest import Deployment, arguments_of, deployed, inv, provider_network
 
 if TYPE_CHECKING:
@@ -45,10 +45,6 @@ SETTINGS = {
 }
 IDENTITY = pyrage.x25519.Identity.generate()
 RECIPIENT = {"LETTA_STACK_BACKUP_RECIPIENTS": str(IDENTITY.to_public())}
-FILL = """
-rest=$(($(df -Pk "$1" | awk 'NR == 2 { print $4 }') - $2))
-test "$rest" -le 0 || head -c "${rest}k" /dev/zero >> "$1/filler"
-"""
 EMPTY_KIB, TRACE_KIB = 80, 8
 """The size of the table of traces without any, and what each would add for ever."""
 S3_PORT = 7070
@@ -64,25 +60,8 @@ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $
 def small(topology: str) -> Iterator[Deployment]:
     """Bring a topology up whose database has little disk: memory, of which the engine makes a volume of any size."""
     project = f"{harness.RUN}-{topology}-full"
-    embedded = topology == "single"
-    short_name, owner = ("letta", 0) if embedded else ("db", 999)
-    if not embedded:
-        # Before the volume: `inv up` makes no new secrets beside data.
-        secret_files.prepare(Project.of(topology, project=project))
-    docker.volume.create(
-        f"{project}_{short_name}",
-        driver="local",
-        options={
-            "type": "tmpfs",
-            "device": "tmpfs",
-            "o": f"size={DISK_MIB}m,uid={owner},gid={owner},mode=755",
-        },
-        labels={
-            "com.docker.compose.project": project,
-            "com.docker.compose.volume": short_name,
-        },
-    )
-    settings = harness.PROVIDER | SETTINGS | ({} if embedded else RECIPIENT)
+    disks.make(topology, project, DISK_MIB)
+    settings = harness.PROVIDER | SETTINGS | ({} if topology == "single" else RECIPIENT)
     with deployed(topology, f"{topology}-full", settings) as one:
         yield one
 
@@ -90,13 +69,6 @@ def small(topology: str) -> Iterator[Deployment]:
 @pytest.fixture(scope="module")
 def database(small: Deployment) -> Postgres:
     return postgres.of(small.stack)
-
-
-def fill(one: Deployment, *, leave_mib: int) -> None:
-    """Write a file until so much is left on the database's disk."""
-    where, container = place(one)
-    command = ["sh", "-c", FILL, "sh", where, str(leave_mib * 1024)]
-    docker.container.execute(container, command, user=None if container != one.container else "0")
 
 
 def place(one: Deployment) -> tuple[str, str]:
@@ -108,12 +80,11 @@ def place(one: Deployment) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def filled(one: Deployment, *, leave_mib: int) -> Iterator[None]:
+    """Write a file until so much is left on the database's disk."""
     where, container = place(one)
-    fill(one, leave_mib=leave_mib)
-    try:
+    user = "0" if container == one.container else ""
+    with disk.filled(container, where, leave=leave_mib * disk.MIB, user=user):
         yield
-    finally:
-        docker.container.execute(container, ["rm", "-f", f"{where}/filler"])
 
 
 def call(one: Deployment, method: str, path: str, body: Any = None) -> requests.Response:

@@ -1,4 +1,4 @@
-"""A stack's data go from one major version of PostgreSQL to the next, and nothing is lost."""
+"""A stack of before becomes one of this checkout: its image, its schema, its PostgreSQL; nothing is lost."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from python_on_whales import docker
 
 from letta_stack.base import process
 from letta_stack.base.paths import ROOT
-from letta_stack.errors import OtherPostgres
+from letta_stack.errors import DeployRefused, OtherPostgres
 from letta_stack.image import third_party
 from letta_stack.image.sources import Sources
-from letta_stack.operate import postgres, upgrade
+from letta_stack.operate import deploy, plan, postgres, replicas, upgrade
 from letta_stack.topology import inputs
+from letta_stack.topology.deployed import IMAGE_VARIABLE
 from tests.smoke import harness
 from tests.smoke.conftest import Deployment, deployed
 from tests.smoke.test_adopt import fill, known
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from letta_stack.engine.inspect import Engine
 
 NEWER = "letta-stack/test-postgres17"
+NEWEST = "1c28e167b74f"
+REVISION = "SELECT version_num FROM alembic_version"
+OLDER = f"""
+RUN rm /opt/letta/alembic/versions/{NEWEST}_*.py
+LABEL {plan.VERSION_LABEL}=0.16.7
+"""
 
 
 @dataclass(frozen=True)
@@ -87,3 +94,52 @@ def test_the_data_go_to_a_newer_postgresql(
     project.runner.down(volumes=False)
     with pytest.raises(OtherPostgres, match="PostgreSQL 17"):
         inputs.data_directory(project, project.runner.config(), older)
+
+
+@pytest.fixture
+def older(topology: str) -> Iterator[tuple[Deployment, str]]:
+    """Run what an older checkout built: another version, whose migrations end one earlier."""
+    with harness.variant("older", OLDER) as image:
+        settings = harness.PROVIDER | {IMAGE_VARIABLE: image}
+        with deployed(topology, f"{topology}-older", settings) as one:
+            yield one, image
+
+
+@pytest.mark.long
+@pytest.mark.last
+@pytest.mark.only("prod")
+@pytest.mark.timeout(1800, func_only=True)
+def test_an_older_image_becomes_that_of_this_checkout(
+    older: tuple[Deployment, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack, image = older
+    project = stack.stack.with_variables({IMAGE_VARIABLE: harness.IMAGE})
+    database = postgres.of(project)
+    with stack.client() as client:
+        fill(client, 2)
+        before = known(client)
+    assert database.value(REVISION) != NEWEST
+
+    capsys.readouterr()
+    upgrade.upgrade(project, upgrade.Order(dry_run=True))
+    said = capsys.readouterr().out
+    assert "(Letta 0.16.7) -> " in said
+    assert f"migration   {NEWEST}" in said
+    assert database.value(REVISION) != NEWEST
+    upgrade.upgrade(project, upgrade.Order(yes=True))
+
+    assert database.value(REVISION) == NEWEST
+    versions = {plan.image(one.image).letta_version for one in replicas.of(project)}
+    assert versions == {plan.image(harness.IMAGE).letta_version}
+    with stack.client() as client:
+        assert known(client) == before
+        one = next(iter(client.agents.list()))
+        client.agents.messages.create(one.id, input="still there?")
+    capsys.readouterr()
+    upgrade.upgrade(project, upgrade.Order(dry_run=True))
+    said = capsys.readouterr().out
+    assert "-> the same" in said
+    assert "migration   none" in said
+    # The older image does not know the schema.
+    with pytest.raises(DeployRefused, match="does not know"):
+        deploy.deploy(project, deploy.Order(image=image))

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from letta_stack.errors import BadValue
 from letta_stack.operate.faults import (
     certificates,
+    clock,
     containers,
     databases,
+    disk,
     network,
     processes,
     providers,
@@ -28,6 +30,8 @@ FAULTS: tuple[Fault, ...] = (
     *databases.FAULTS,
     *network.FAULTS,
     *resources.FAULTS,
+    *disk.FAULTS,
+    *clock.FAULTS,
     *providers.FAULTS,
     *starts.FAULTS,
     *certificates.FAULTS,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from letta_stack.errors import BadValue, DeployRefused, NothingToRollBack
+from letta_stack.errors import BadReference, BadValue, DeployRefused, NothingToRollBack
 from letta_stack.operate import deploy, plan, replicas
 from letta_stack.operate.plan import Image, Migration
 from letta_stack.operate.replicas import Replica
@@ -133,6 +133,30 @@ def test_what_has_begun_is_known_until_it_ends(tmp_path: Path) -> None:
 def test_a_topology_with_one_server_has_nothing_to_shift() -> None:
     with pytest.raises(BadValue, match="has one server"):
         deploy.deploy(Project.of("dev", project="operate-unit"), deploy.Order())
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        (deploy.Order(), ""),
+        (deploy.Order(image="me/letta:2"), "me/letta:2"),
+        (deploy.Order(version="0.16.7"), "letta-stack/letta:0.16.7"),
+    ],
+)
+def test_an_image_is_named_by_itself_or_by_its_version(order: deploy.Order, expected: str) -> None:
+    assert deploy.wanted(order) == expected
+
+
+@pytest.mark.parametrize(
+    ("order", "error"),
+    [
+        (deploy.Order(image="me/letta:2", version="0.16.7"), BadValue),
+        (deploy.Order(version="0.16.7/x"), BadReference),
+    ],
+)
+def test_two_names_or_a_bad_one_are_refused(order: deploy.Order, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        deploy.wanted(order)
 
 
 def test_there_is_nothing_to_go_back_to_without_a_history() -> None:

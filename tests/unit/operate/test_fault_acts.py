@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from random import Random
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from letta_stack.errors import CommandFailed, NotRunning
-from letta_stack.operate.faults import catalogue, run
+from letta_stack.operate import postgres
+from letta_stack.operate.faults import catalogue, disk, run
 from letta_stack.operate.faults.client import Client
 from letta_stack.operate.faults.load import Load
 from letta_stack.operate.faults.scene import Scene
@@ -34,6 +36,7 @@ ANSWERS = {
     "docker top": PROCESSES,
     "State.Pid": "11\n",
     "HostConfig": LIMITS,
+    "Config.Env": '["LETTA_STACK_DISK_RESERVE=96"]',
     "memory.current": "400000000\n",
     "docker events": "oom\n",
     "SystemTime": "2026-01-01T00:00:00Z\n",
@@ -83,6 +86,7 @@ def interrupted(name: str, scene: Scene) -> None:
         ("dns-gone", "iptables -w -I OUTPUT -d 127.0.0.11", "iptables -w -D OUTPUT -d 127.0.0.11"),
         ("database-slow", "tc qdisc add dev eth0 root tbf", "tc qdisc del dev eth0 root"),
         ("replica-slow", "docker update --cpus 0.2 stack", "docker update --cpus 2 stack"),
+        ("disk-full", "head -c", "rm -f /var/lib/postgresql/data/filler"),
         (
             "memory-limit",
             "docker update --memory 425165824 --memory-swap 425165824",
@@ -161,6 +165,43 @@ def test_memory_has_to_be_named_as_the_reason(
         "not so: the engine's events name memory as the reason",
         "not so: so does the container's own log",
     ]
+
+
+ON, OFF = '["LETTA_STACK_DISK_RESERVE=96"]', '["LETTA_STACK_DISK_RESERVE=off"]'
+
+
+@pytest.mark.parametrize(
+    ("answers", "free_mib", "reason"),
+    [
+        ({"Config.Env": OFF, "df -Pk": "100\n50\n"}, 300, "keep no reserve"),
+        ({"Config.Env": ON, "df -Pk": "100\n100\n"}, 300, "the engine's own disk"),
+        ({"Config.Env": ON, "df -Pk": "100\n50\n"}, 3000, "has 2.9 GiB free"),
+        ({"Config.Env": ON, "df -Pk": "100\n50\n"}, 90, "has 90.0 MiB free"),
+        ({"Config.Env": ON, "df -Pk": "100\n50\n"}, 300, ""),
+    ],
+)
+def test_only_a_small_disk_of_the_databases_own_is_filled(
+    answers: dict[str, str],
+    free_mib: int,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    scene: Scene,
+) -> None:
+    FakeEngine(answers).install(monkeypatch)
+    target = SimpleNamespace(value=lambda *_, **__: str(free_mib * disk.MIB))
+    monkeypatch.setattr(postgres, "of", lambda _: target)
+
+    found = fault("disk-full").needs(scene.stack)
+
+    assert reason in found
+    assert bool(reason) == bool(found)
+
+
+def test_a_full_disk_that_refuses_nothing_is_a_breach(engine: FakeEngine, scene: Scene) -> None:
+    with fault("disk-full").act(scene):
+        assert engine.said
+
+    assert scene.breaches == ["not so: writing was refused with 507 (0 times)"]
 
 
 def test_a_tool_that_is_missing_is_the_reason_to_leave_a_fault_out(

@@ -106,20 +106,23 @@ class Cluster:
                 {"metadata": {"name": name, "annotations": {note: str(usual).lower()}}}
                 for name, usual in self.classes.items()
             ]
-        workloads = [one for one in self.applied if "template" in one.get("spec", {})]
-        if kinds == "pods":
-            return [
-                {
-                    "metadata": {
-                        **one["spec"]["template"]["metadata"],
-                        "name": f"{one['metadata']['name']}-0",
-                    },
-                    "status": {"containerStatuses": [self.pod]},
-                }
-                for one in workloads
-            ]
         wanted = {word.removesuffix("s") for word in kinds.split(",")}
-        return [self._status(one) for one in self.applied if one["kind"].lower() in wanted]
+        found = [self._status(one) for one in self.applied if one["kind"].lower() in wanted]
+        return [*found, *self._pods()] if "pod" in wanted else found
+
+    def _pods(self) -> list[Object]:
+        return [
+            {
+                "kind": "Pod",
+                "metadata": {
+                    **one["spec"]["template"]["metadata"],
+                    "name": f"{one['metadata']['name']}-0",
+                },
+                "status": {"containerStatuses": [self.pod]},
+            }
+            for one in self.applied
+            if "template" in one.get("spec", {})
+        ]
 
     def _status(self, one: Object) -> Object:
         if one["kind"] == "Job":

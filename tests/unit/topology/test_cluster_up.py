@@ -77,7 +77,9 @@ def test_the_migration_ends_before_the_servers_are_applied(cluster: Cluster) -> 
     (job,) = [name for name in order if name.startswith("letta-migrate-")]
     assert order.index(job) < order.index("letta-server", order.index("letta-server") + 1)
     apply = [number for number, words in enumerate(cluster.commands) if words[0] == "apply"]
-    jobs = [number for number, words in enumerate(cluster.commands) if words[:2] == ["get", "jobs"]]
+    jobs = [
+        number for number, words in enumerate(cluster.commands) if words[:2] == ["get", "jobs,pods"]
+    ]
     assert apply[-2] < jobs[0] < apply[-1]
 
 
@@ -243,8 +245,10 @@ def test_what_does_not_run_cannot_be_handled(cluster: Cluster) -> None:
 
 def test_down_keeps_the_data_unless_it_is_told_to_delete_them(cluster: Cluster) -> None:
     cluster_lifecycle.down(chosen(), volumes=False, yes=False)
-    assert "persistentvolumeclaims" not in cluster.commands[-1][1]
-    assert cluster.commands[-1][0] == "delete"
+    removed, awaited = cluster.commands[-2:]
+    assert removed[0] == "delete"
+    assert "persistentvolumeclaims" not in removed[1]
+    assert awaited[:3] == ["wait", "--for=delete", "pods"]
 
     with pytest.raises(NotConfirmed):
         cluster_lifecycle.down(chosen(), volumes=True, yes=False)

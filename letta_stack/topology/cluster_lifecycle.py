@@ -23,7 +23,7 @@ from letta_stack.topology.lifecycle import confirm
 from letta_stack.topology.render import choices, files
 from letta_stack.topology.render.kubernetes import manifests
 from letta_stack.topology.render.kubernetes.network import HTTP
-from letta_stack.topology.render.kubernetes.objects import Object, make, namespace
+from letta_stack.topology.render.kubernetes.objects import Object, make
 from letta_stack.topology.render.kubernetes.options import TRIAL
 from letta_stack.topology.runners.kubernetes import Kubernetes
 
@@ -97,6 +97,11 @@ def prepare(
     images = _named(model) if mine.trial else {}
     made = manifests.render(model, files.read(model), options)
     remember(made, cluster.given)
+    if not cluster_checks.may_change_namespace(mine):
+        made.first = [one for one in made.first if one["kind"] != "Namespace"]
+        console.say(
+            f"the namespace {mine.namespace} is not yours: its Pod Security level stays as it is"
+        )
     cluster_checks.kinds(mine, made.all)
     cluster_checks.rights(mine, made.all)
     cluster_checks.storage(mine, options.storage_class, made.all)
@@ -109,7 +114,7 @@ def apply(one: Prepared) -> None:
     if one.mine.trial:
         trial_cluster.load(one.images)
     # Nothing can be tried in a namespace that is not there.
-    one.mine.apply([namespace(one.mine.namespace)])
+    one.mine.apply([each for each in one.made.first if each["kind"] == "Namespace"])
     cluster_checks.answers(one.mine, one.made.all)
     console.say(
         f"{len(one.made.notes)} values of the model have no counterpart on Kubernetes: "

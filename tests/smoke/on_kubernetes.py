@@ -65,6 +65,11 @@ def inv(*arguments: str, environment: Mapping[str, str] | None = None) -> None:
     process.run([sys.executable, "-m", "invoke", *arguments], env=environment, cwd=ROOT)
 
 
+def outside() -> str:
+    """Return where the node hands on what comes from this machine; the port is another after each of its starts."""
+    return f"http://{trial_cluster.published(trial_cluster.NODE_PORT)}"
+
+
 @contextlib.contextmanager
 def deployed() -> Iterator[OnKubernetes]:
     """Start a cluster if none runs, and the stack in it; leave nothing behind that was not there."""
@@ -97,7 +102,7 @@ def _stack(stub: str) -> Iterator[OnKubernetes]:
         process.run(cluster.argv("create", "service", "nodeport", "outside", ports, node_port))
         selector = f"app.kubernetes.io/part-of={NAMESPACE},app.kubernetes.io/name={GATEWAY.name}"
         process.run(cluster.argv("set", "selector", "service/outside", selector))
-        url = f"http://{trial_cluster.published(trial_cluster.NODE_PORT)}"
+        url = outside()
         health = harness.health_url(url)
         harness.expect(
             lambda: process.probe(["curl", "-fsS", health]).ok,

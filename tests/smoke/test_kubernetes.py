@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 import yaml
 
 from letta_stack import errors
@@ -22,6 +24,7 @@ from tests.smoke.test_rollout import Clients
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from letta_client import Letta
     from letta_client.types import AgentState
@@ -98,6 +101,21 @@ def test_a_second_up_replaces_no_pod(deployment: OnKubernetes) -> None:
     assert names(deployment.pods()) == before
 
 
+def test_the_files_are_what_kubectl_applies(deployment: OnKubernetes, tmp_path: Path) -> None:
+    directory = tmp_path / "manifests"
+    on_kubernetes.inv("render", "--project", NAMESPACE, "--host", "a.test", "--out", str(directory))
+
+    tried = process.capture(
+        deployment.cluster.argv(
+            *("apply", "--server-side", "--dry-run=server", "--field-manager=somebody"),
+            *("--force-conflicts", "--kustomize", str(directory)),
+        )
+    )
+
+    assert f"deployment.apps/{SERVER} serverside-applied (server dry run)" in tried
+    assert f"ingress.networking.k8s.io/{GATEWAY.name}" in tried
+
+
 @pytest.mark.parametrize(
     ("flags", "error", "said"),
     [
@@ -123,15 +141,24 @@ def test_what_a_cluster_cannot_take_is_refused_before_anything_is_there(
 
 
 @pytest.mark.last(order=1)
-@pytest.mark.timeout(ROLLOUT_SECONDS, func_only=True)
-def test_nobody_notices_that_servers_and_gateways_are_replaced(
+@pytest.mark.timeout(3 * ROLLOUT_SECONDS, func_only=True)
+def test_nobody_notices_an_update_nor_one_that_fails_nor_the_way_back(
     deployment: OnKubernetes, client: Letta, agent: AgentState
 ) -> None:
-    before = names(deployment.pods(SERVER) + deployment.pods(GATEWAY.name))
+    replaced = (SERVER, GATEWAY.name)
+    before = names([one for service in replaced for one in deployment.pods(service)])
 
-    with Clients(deployment) as clients:
-        for service in (SERVER, GATEWAY.name):
-            on_kubernetes.inv("restart", *FLAGS, "--service", service)
+    with (
+        harness.variant("next", "LABEL smoke=next") as following,
+        harness.variant("broken", 'ENTRYPOINT ["false"]') as broken,
+        Clients(deployment) as clients,
+    ):
+        on_kubernetes.inv("restart", *FLAGS, "--service", GATEWAY.name)
+        on_kubernetes.inv("deploy", *FLAGS, "--image", following)
+        code, said = refused("deploy", *FLAGS, "--image", broken)
+        assert (code, "run" in said) == (errors.DeployFailed.exit_code, True), said
+        deployed = names(deployment.pods(SERVER))
+        on_kubernetes.inv("rollback", *FLAGS)
         harness.expect(
             lambda: not any(one.state == "stopping" for one in deployment.cluster.states()),
             timeout=harness.START_SECONDS,
@@ -139,21 +166,30 @@ def test_nobody_notices_that_servers_and_gateways_are_replaced(
         )
 
     assert clients.failures == []
-    after = names(deployment.pods(SERVER) + deployment.pods(GATEWAY.name))
+    after = names([one for service in replaced for one in deployment.pods(service)])
     assert len(after) == len(before)
-    assert not after & before
+    assert not after & (before | deployed)
     assert client.agents.retrieve(agent.id).name == agent.name
 
 
 @pytest.mark.last(order=2)
 @pytest.mark.timeout(ROLLOUT_SECONDS, func_only=True)
-def test_a_database_that_loses_its_pod_keeps_its_data(
-    deployment: OnKubernetes, client: Letta, agent: AgentState
+def test_a_node_that_is_killed_comes_back_with_its_data(
+    deployment: OnKubernetes, agent: AgentState
 ) -> None:
-    process.run(
-        deployment.cluster.argv("delete", "pod", "letta-db-0", "--grace-period=0", "--force")
-    )
+    headers = {"Authorization": f"Bearer {deployment.password}"}
+    answers = []
 
+    def remembered() -> bool:
+        address = f"{on_kubernetes.outside()}/v1/agents/{agent.id}"
+        with contextlib.suppress(requests.RequestException):
+            answer = requests.get(address, headers=headers, timeout=harness.REQUEST_SECONDS)
+            answers.append(f"{answer.status_code} {answer.text[:100]}")
+            return answer.ok and answer.json()["name"] == agent.name
+        return False
+
+    process.run(["docker", "kill", trial_cluster.NAME])
+    on_kubernetes.inv("cluster.up")
     deployment.up()
 
-    assert client.agents.retrieve(agent.id).name == agent.name
+    harness.expect(remembered, timeout=harness.START_SECONDS, what=lambda: f"{answers[-1:]}")

@@ -58,9 +58,8 @@ class Kubernetes:
         options = ["--server-side", "--force-conflicts", "--field-manager", "letta-stack"]
         if dry_run:
             options.append("--dry-run=server")
-        process.capture(
-            self.argv("apply", *options, "--filename", "-"), stdin=text.dump(list(objects))
-        )
+        if given := list(objects):
+            process.capture(self.argv("apply", *options, "--filename", "-"), stdin=text.dump(given))
 
     def states(self) -> list[State]:
         """Return the state of every pod of the project."""

@@ -156,6 +156,18 @@ def test_a_cluster_that_cannot_take_it_is_refused_before_anything_runs(
     assert {one["kind"] for one in cluster.applied} <= {"Namespace"}
 
 
+def test_a_namespace_of_somebody_else_is_used_as_it_is(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.prepared = True
+    cluster.forbidden = ["create namespaces", "patch namespaces"]
+
+    up()
+
+    assert "Namespace" not in {one["kind"] for one in cluster.applied}
+    assert "is not yours" in capsys.readouterr().err
+
+
 def test_a_context_that_looks_like_production_must_be_meant(cluster: Cluster) -> None:
     cluster.contexts = ("eu-production",)
     with pytest.raises(ContextUnknown, match="looks like production; add --yes"):

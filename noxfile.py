@@ -1,7 +1,7 @@
 """Checks in clean environments. Plain `nox` runs them all; `nox -t fast` is for between edits: no containers.
 
 Tags: fast (lint, types, unit, cli, coverage), docker (arm64, smoke, release, build, gateway, alerts,
-compose), cluster (swarm; only on request), update (fix, lock; only on request). Without a tag and on request: pythons, faults, load,
+compose), cluster (swarm, smoke(kubernetes); only on request), update (fix, lock; only on request). Without a tag and on request: pythons, faults, load,
 mutation.
 
 Sessions run side by side, and each shows its output when it ends. What is chosen with `-s` runs one at a time and shows
@@ -194,12 +194,23 @@ def arm64(session: nox.Session) -> None:
 )
 def smoke(session: nox.Session, topology: str) -> None:
     """Run a topology and use it as a client does. Arguments are added to pytest's."""
+    smoke_of(session, topology)
+
+
+def smoke_of(session: nox.Session, topology: str) -> None:
+    """Run the smoke tests of a topology, and leave their report."""
     install(session, "smoke")
     options = ["-m=not arm64", f"--topology={topology}", report(session)]
     try:
         run_docker(session, "pytest", "tests/smoke", *options, *session.posargs)
     finally:
         checks.write()
+
+
+@nox.session(name="smoke(kubernetes)", tags=["cluster"], default=False, requires=["images"])
+def smoke_on_kubernetes(session: nox.Session) -> None:
+    """Run the stack on a cluster of one node and use it as a client does, on request. Arguments are added to pytest's."""
+    smoke_of(session, "kubernetes")
 
 
 @nox.session(tags=["docker"], requires=["images"])

@@ -43,6 +43,16 @@ def chosen(env: str, *, project: str, context: str = "", **given: str | bool) ->
     return Clustered.of(env, project=project, context=context, **words)
 
 
+def on_kubernetes(env: str, *, project: str, context: str) -> Clustered | None:
+    """Return the topology of a Kubernetes cluster, None if `--env` is another."""
+    from letta_stack.topology.clustered import refuse_others
+
+    if env == "kubernetes":
+        return chosen(env, project=project, context=context)
+    refuse_others(env, context=context)
+    return None
+
+
 def lifecycle(cluster: Clustered) -> ModuleType:
     """Return what starts and stops the topology of a cluster."""
     from letta_stack.topology import cluster_lifecycle, swarm_lifecycle

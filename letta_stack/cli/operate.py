@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from invoke.context import Context
 
+from letta_stack.cli.cluster import CONTEXT, on_kubernetes
 from letta_stack.cli.task import DRY_RUN, ENV, PROJECT, task
+
+YES = "the context is meant, though it looks like production (kubernetes)"
 
 
 @task(
@@ -34,6 +37,8 @@ def doctor(
         "dry_run": DRY_RUN,
         "maintenance": "allow a pause for a migration that running replicas would not survive",
         "no_backup": "do not back up first",
+        "context": CONTEXT,
+        "yes": YES,
     }
 )
 def deploy(
@@ -45,11 +50,19 @@ def deploy(
     dry_run: bool = False,
     maintenance: bool = False,
     no_backup: bool = False,
+    context: str = "",
+    yes: bool = False,
 ) -> None:
     """Replace the servers of a running topology without a failed request."""
     from letta_stack.operate import deploy as deployment
+    from letta_stack.operate import rollout
+    from letta_stack.topology.clustered import refuse_others
     from letta_stack.topology.project import Project
 
+    if cluster := on_kubernetes(env, project=project, context=context):
+        refuse_others(env, maintenance=maintenance, no_backup=no_backup)
+        rollout.deploy(cluster, image=image, dry_run=dry_run, yes=yes)
+        return
     order = deployment.Order(
         image=image, version=version, dry_run=dry_run, maintenance=maintenance, backup=not no_backup
     )
@@ -61,13 +74,26 @@ def deploy(
         "env": "topology with replicas (default: prod)",
         "project": PROJECT,
         "dry_run": DRY_RUN,
+        "context": CONTEXT,
+        "yes": YES,
     }
 )
-def rollback(_: Context, env: str = "prod", project: str = "", dry_run: bool = False) -> None:
+def rollback(
+    _: Context,
+    env: str = "prod",
+    project: str = "",
+    dry_run: bool = False,
+    context: str = "",
+    yes: bool = False,
+) -> None:
     """Deploy the image that ran before the present one."""
     from letta_stack.operate import deploy as deployment
+    from letta_stack.operate import rollout
     from letta_stack.topology.project import Project
 
+    if cluster := on_kubernetes(env, project=project, context=context):
+        rollout.rollback(cluster, dry_run=dry_run, yes=yes)
+        return
     deployment.rollback(Project.of(env, project=project), dry_run=dry_run)
 
 

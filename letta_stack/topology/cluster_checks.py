@@ -16,6 +16,7 @@ from letta_stack.errors import (
     NotExpressible,
     RightsMissing,
 )
+from letta_stack.topology.render import text
 from letta_stack.topology.render.kubernetes.options import EXTERNAL
 
 if TYPE_CHECKING:
@@ -98,14 +99,53 @@ def rights(runner: Kubernetes, objects: Iterable[Mapping[str, Any]]) -> None:
         for verb in VERBS
     }
     wanted |= {("pods", "", "list"), ("secrets", "", "get")}
-    for name, group, verb in sorted(wanted):
+    if missing := sorted(wanted - _allowed(runner, sorted(wanted))):
+        name, group, verb = missing[0]
         qualified = f"{name}.{group}" if group else name
-        asked = process.probe(runner.argv("auth", "can-i", verb, qualified))
-        if asked.stdout.strip() == "no":
-            raise RightsMissing(
-                f"the user of the context may not {verb} {qualified} in {runner.namespace}; ask for the right, or for somebody "
-                "to apply what `inv render` writes"
-            )
+        raise RightsMissing(
+            f"the user of the context may not {verb} {qualified} in {runner.namespace}; ask for the right, or for somebody "
+            "to apply what `inv render` writes"
+        )
+
+
+def may_change_namespace(runner: Kubernetes) -> bool:
+    """Say whether the namespace is missing, or may be changed; somebody else may have made it for its users."""
+    if not process.probe(runner.argv("get", "namespace", runner.namespace)).ok:
+        return True
+    wanted = ("namespaces", "", "patch")
+    return wanted in _allowed(runner, [wanted])
+
+
+def _allowed(
+    runner: Kubernetes, wanted: Iterable[tuple[str, str, str]]
+) -> set[tuple[str, str, str]]:
+    """Return what the user may do, of ``wanted``: resource, API group and verb. One command asks for all."""
+    questions = [
+        {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {
+                "resourceAttributes": {
+                    "namespace": runner.namespace,
+                    "resource": name,
+                    "group": group,
+                    "verb": verb,
+                }
+            },
+        }
+        for name, group, verb in wanted
+    ]
+    asked = "{.spec.resourceAttributes"
+    row = f"{asked}.resource}},{asked}.group}},{asked}.verb}},{{.status.allowed}}"
+    answer = process.probe(
+        # Validation would ask for what a plain user may not see.
+        runner.argv(
+            "create", "--validate=false", "--output", f'jsonpath={row}{{"\\n"}}', "-f", "-"
+        ),
+        stdin=text.dump(questions),
+    )
+    rows = [line.split(",") for line in answer.stdout.splitlines()]
+    return {(name, group, verb) for name, group, verb, allowed in rows if allowed == "true"}
 
 
 def resource(kind: str) -> str:

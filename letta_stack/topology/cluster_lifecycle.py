@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import base64
+import json
 import shlex
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from letta_stack.base import console, lock, process
 from letta_stack.base.progress import Progress
-from letta_stack.base.wait import wait_until
 from letta_stack.engine import inspect
-from letta_stack.errors import (
-    CommandFailed,
-    NodesCannotPull,
-    RolloutFailed,
-    WaitTimedOut,
-)
+from letta_stack.errors import CommandFailed, RolloutFailed
 from letta_stack.secrets.store import Store
 from letta_stack.topology import cluster_checks, running, trial_cluster
 from letta_stack.topology.catalogue import GATEWAY, GATEWAY_HEALTH_PATH, SERVER
+from letta_stack.topology.cluster_state import migrated, overview, rolled_out, wait
 from letta_stack.topology.lifecycle import confirm
 from letta_stack.topology.render import choices, files
 from letta_stack.topology.render.kubernetes import manifests
 from letta_stack.topology.render.kubernetes.network import HTTP
-from letta_stack.topology.render.kubernetes.objects import Object, make, namespace
+from letta_stack.topology.render.kubernetes.objects import Object, make
 from letta_stack.topology.render.kubernetes.options import TRIAL
 from letta_stack.topology.runners.kubernetes import Kubernetes
 
@@ -39,15 +37,32 @@ if TYPE_CHECKING:
 MIGRATION_SECONDS = 3600.0
 READY_SECONDS = 900.0
 ANSWER_SECONDS = 60.0
-CANNOT_PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
-CANNOT_START = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
-MOST_RESTARTS = 3
+CHOICES = "letta-stack/choices"
+"""An annotation of the servers: the flags with which `inv up` started them, as JSON."""
+EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
 def runner(cluster: Clustered) -> Kubernetes:
     """Return what handles the objects of a namespace."""
     context = cluster.given.get("context", "")
     return Kubernetes(cluster.name, context, trial=context == trial_cluster.CONTEXT)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is ready to be applied: the cluster was asked for everything that it needs."""
+
+    cluster: Clustered
+    mine: Kubernetes
+    context: str
+    model: Mapping[str, Any]
+    made: Manifests
+    images: Mapping[str, str]  # what the cluster for trials must have, by its name there
+
+    @property
+    def trial(self) -> bool:
+        """Whether the database is the one for trials."""
+        return self.cluster.given.get("database") == TRIAL
 
 
 def up(cluster: Clustered, sources: Sources, *, yes: bool) -> None:
@@ -60,38 +75,62 @@ def up(cluster: Clustered, sources: Sources, *, yes: bool) -> None:
 
     """
     with lock.held(cluster.name):
-        _up(cluster, sources, yes=yes)
+        prepared = prepare(cluster, sources, yes=yes)
+        apply(prepared)
+        console.result(_success(prepared))
 
 
-def _up(cluster: Clustered, sources: Sources, *, yes: bool) -> None:
+def prepare(
+    cluster: Clustered, sources: Sources, *, yes: bool, variables: Mapping[str, str] = EMPTY
+) -> Prepared:
+    """Make the objects, and check that the cluster takes them; ``variables`` are for the model. Nothing is applied."""
     options = choices.kubernetes(cluster.name, cluster.given)
     mine = runner(cluster)
     context = cluster_checks.context(mine, yes=yes)
     cluster_checks.version(mine)
-    variables: dict[str, str] = {}
+    variables = dict(variables)
     if mine.trial:
         engine = inspect.require()
-        image = cluster.model()["services"][SERVER]["image"]
-        variables = sources.prepare(cluster.topology.images, engine, server=image)
+        image = cluster.model(variables)["services"][SERVER]["image"]
+        variables |= sources.prepare(cluster.topology.images, engine, server=image)
     model = cluster.model(variables)
     images = _named(model) if mine.trial else {}
     made = manifests.render(model, files.read(model), options)
+    remember(made, cluster.given)
+    if not cluster_checks.may_change_namespace(mine):
+        made.first = [one for one in made.first if one["kind"] != "Namespace"]
+        console.say(
+            f"the namespace {mine.namespace} is not yours: its Pod Security level stays as it is"
+        )
     cluster_checks.kinds(mine, made.all)
     cluster_checks.rights(mine, made.all)
     cluster_checks.storage(mine, options.storage_class, made.all)
     cluster_checks.secret(mine, made, options)
-    if mine.trial:
-        trial_cluster.load(images)
+    return Prepared(cluster, mine, context, model, made, images)
+
+
+def apply(one: Prepared) -> None:
+    """Apply what was prepared, once the API server has tried it, and wait until all of it is ready."""
+    if one.mine.trial:
+        trial_cluster.load(one.images)
     # Nothing can be tried in a namespace that is not there.
-    mine.apply([namespace(options.namespace)])
-    cluster_checks.answers(mine, made.all)
+    one.mine.apply([each for each in one.made.first if each["kind"] == "Namespace"])
+    cluster_checks.answers(one.mine, one.made.all)
     console.say(
-        f"{len(made.notes)} values of the model have no counterpart on Kubernetes: `inv render {cluster.flags} --out DIR` lists them"
+        f"{len(one.made.notes)} values of the model have no counterpart on Kubernetes: "
+        f"`inv render {one.cluster.flags} --out DIR` lists them"
     )
-    mine.apply(_secrets(cluster, model, made, trial=options.database == TRIAL))
-    start(mine, made)
-    answer(mine)
-    console.result(_success(cluster, context, trial=options.database == TRIAL))
+    one.mine.apply(_secrets(one.cluster, one.model, one.made, trial=one.trial))
+    start(one.mine, one.made)
+    answer(one.mine)
+
+
+def remember(made: Manifests, given: Mapping[str, str]) -> None:
+    """Write the operator's choices down at the servers: a deployment of another image repeats them."""
+    kept = {name: value for name, value in given.items() if value and name != "context"}
+    for one in made.then:
+        if one["kind"] == "Deployment" and one["metadata"]["name"] == SERVER:
+            one["metadata"]["annotations"] = {CHOICES: json.dumps(kept, sort_keys=True)}
 
 
 def _named(model: Mapping[str, Any]) -> dict[str, str]:
@@ -108,8 +147,10 @@ def start(mine: Kubernetes, made: Manifests) -> None:
     """Apply what the migration needs, wait for its end, apply the rest and wait until all of it is ready."""
     with Progress(f"starting {mine.namespace}", detail=lambda: overview(mine)):
         try:
-            mine.apply(made.first)
             jobs = [one["metadata"]["name"] for one in made.first if one["kind"] == "Job"]
+            # One that could not start would be taken for a failure of this one.
+            mine.delete_jobs(but=jobs)
+            mine.apply(made.first)
             wait(mine, partial(migrated, mine, jobs), MIGRATION_SECONDS)
             mine.apply(made.then)
             wait(mine, partial(rolled_out, mine), READY_SECONDS)
@@ -117,75 +158,6 @@ def start(mine: Kubernetes, made: Manifests) -> None:
             raise RolloutFailed(
                 f"kubectl could not apply the objects: {error.last_line}"
             ) from error
-
-
-def wait(mine: Kubernetes, reached: Any, timeout: float) -> None:
-    """Wait until something is reached; raise ``RolloutFailed`` if it is not."""
-    try:
-        wait_until(reached, timeout=timeout, interval=1.0, describe="")
-    except WaitTimedOut as error:
-        raise RolloutFailed(f"not ready after {timeout:g} s: {overview(mine)}") from error
-
-
-def migrated(mine: Kubernetes, jobs: Sequence[str]) -> bool:
-    """Say whether the migration has ended; raise ``RolloutFailed`` if it failed."""
-    refuse_broken(mine)
-    found = {one["metadata"]["name"]: one["status"] for one in mine.mine("jobs")}
-    for name in jobs:
-        if any(
-            one["type"] == "Failed" and one["status"] == "True"
-            for one in found[name].get("conditions") or []
-        ):
-            raise RolloutFailed(
-                f"the migration failed: kubectl logs job/{name}; what ran before serves on"
-            )
-    return all(found[name].get("succeeded") for name in jobs)
-
-
-def rolled_out(mine: Kubernetes) -> bool:
-    """Say whether every pod is of the newest kind and ready; raise ``RolloutFailed`` if one cannot become it."""
-    refuse_broken(mine)
-    return all(_complete(one) for one in mine.mine("deployments,statefulsets"))
-
-
-def _complete(one: Mapping[str, Any]) -> bool:
-    status, name = one["status"], one["metadata"]["name"]
-    for condition in status.get("conditions") or []:
-        stuck = condition["type"] == "Progressing" and condition["status"] == "False"
-        refused = condition["type"] == "ReplicaFailure" and condition["status"] == "True"
-        if stuck or refused:
-            raise RolloutFailed(f"{name}: {condition['message']}; what ran before serves on")
-    wanted = one["spec"].get("replicas", 1)
-    return bool(
-        status.get("observedGeneration", 0) >= one["metadata"]["generation"]
-        and status.get("updatedReplicas", 0) == wanted
-        and status.get("readyReplicas", 0) == wanted
-        and status.get("replicas", 0) == wanted
-    )
-
-
-def refuse_broken(mine: Kubernetes) -> None:
-    """Raise for a pod that no waiting brings up."""
-    for pod in mine.mine("pods"):
-        name = pod["metadata"]["name"]
-        for status in pod["status"].get("containerStatuses") or []:
-            waiting = (status.get("state") or {}).get("waiting") or {}
-            reason, said = waiting.get("reason", ""), waiting.get("message", "")
-            if reason in CANNOT_PULL:
-                raise NodesCannotPull(
-                    f"{name}: {status['image']}: {said or reason}; push it to a registry that the nodes reach, and name it in "
-                    "LETTA_STACK_IMAGE or pins.env"
-                )
-            broken = reason == "CrashLoopBackOff" and status["restartCount"] >= MOST_RESTARTS
-            if reason in CANNOT_START or broken:
-                raise RolloutFailed(
-                    f"{name}: {said or reason}; see `kubectl logs {name} --previous`"
-                )
-
-
-def overview(mine: Kubernetes) -> str:
-    """Say how far each pod is."""
-    return ", ".join(dict.fromkeys(map(str, mine.states())))
 
 
 def answer(mine: Kubernetes) -> None:
@@ -216,15 +188,14 @@ def _secrets(
     return objects
 
 
-def _success(cluster: Clustered, context: str, *, trial: bool) -> str:
-    mine = runner(cluster)
-    forward = mine.argv("port-forward", f"service/{GATEWAY.name}", f"8283:{HTTP}")
+def _success(one: Prepared) -> str:
+    forward = one.mine.argv("port-forward", f"service/{GATEWAY.name}", f"8283:{HTTP}")
     lines = [
-        f"{cluster.name} is up on {context}; the API on this machine:",
+        f"{one.cluster.name} is up on {one.context}; the API on this machine:",
         f"  {shlex.join(forward)}",
     ]
-    if trial:
-        lines.append(f"password: {Store.of(cluster.name).path('server-password')}")
+    if one.trial:
+        lines.append(f"password: {Store.of(one.cluster.name).path('server-password')}")
     return "\n".join(lines)
 
 

@@ -47,7 +47,7 @@ def up(*, ca: str = "") -> None:
     inspect.require()
     with lock.held(NAME):
         image = _image(sources.find_ca(ca, os.environ))
-        if _running() != image:
+        if running() != image:
             process.probe(["docker", "rm", "--force", NAME])
             process.run(_run(image))
         with Progress("starting the cluster"):
@@ -133,7 +133,7 @@ def _image(ca: Path | None) -> str:
     return reference
 
 
-def _running() -> str:
+def running() -> str:
     """Return the image of the node that runs, "" if none does."""
     state = "{{if .State.Running}}{{.Config.Image}}{{end}}"
     return process.probe(["docker", "inspect", "--format", state, NAME]).stdout.strip()
@@ -155,7 +155,7 @@ def _volume(path: str) -> str:
 
 def _wait_ready() -> None:
     def ready() -> bool:
-        if not _running():
+        if not running():
             raise ClusterFailed(f"the node has ended: docker logs {NAME}\n{_last_words()}".rstrip())
         logs = process.probe(["docker", "exec", NAME, "test", "-e", "/run/node-ready"])
         return logs.ok
@@ -169,7 +169,7 @@ def _wait_ready() -> None:
 
 
 def _last_words() -> str:
-    said = process.probe(["docker", "logs", "--tail", "1", NAME])
+    said = process.probe(["docker", "logs", "--tail", "2", NAME])
     return (said.stdout + said.stderr).strip()
 
 

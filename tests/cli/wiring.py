@@ -578,6 +578,23 @@ TABLE = (
     ),
     Wiring("rollback", "letta_stack.operate.deploy:rollback", (*PROD_DEFAULT, DRY_RUN)),
     Wiring(
+        "deploy",
+        "letta_stack.operate.rollout:deploy",
+        (
+            CONTEXT,
+            text("--image", "image", "", "me/letta:2"),
+            switch("--dry-run", "dry_run"),
+            switch("--yes", "yes"),
+        ),
+        base=ON_KUBERNETES,
+    ),
+    Wiring(
+        "rollback",
+        "letta_stack.operate.rollout:rollback",
+        (CONTEXT, switch("--dry-run", "dry_run"), switch("--yes", "yes")),
+        base=ON_KUBERNETES,
+    ),
+    Wiring(
         "support-bundle",
         "letta_stack.operate.support:write",
         (ENV, Wire("--project", "project.name", "letta-stack-single", "mine", "mine"), OUTPUT),

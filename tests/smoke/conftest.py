@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pytest
-import requests
 from python_on_whales import docker
 
 from letta_stack.base import process
@@ -26,10 +25,10 @@ from letta_stack.pins.file import Pins
 from letta_stack.release import reports
 from letta_stack.secrets import kinds
 from letta_stack.secrets.store import Store
-from letta_stack.topology.catalogue import SERVER, TOPOLOGIES
+from letta_stack.topology.catalogue import CLUSTERS, SERVER, TOPOLOGIES
 from letta_stack.topology.project import Project
-from tests.smoke import alerts, harness, inference
-from tests.smoke.harness import Server
+from tests.smoke import alerts, harness, inference, on_kubernetes
+from tests.smoke.harness import Served
 from tests.support import images
 
 if TYPE_CHECKING:
@@ -45,14 +44,17 @@ IMAGE_BY_ITSELF = "single"
 ARM64 = "linux/arm64"
 # Each is another topology with one difference: it runs what is its own (`only`) and what is marked `basic`.
 VARIANTS = {"hot", "observability", "services", "vllm"}
+# Runs on request only; what asks nothing but the API, and what is its own.
+KUBERNETES = "kubernetes"
+KNOWN = {**TOPOLOGIES, KUBERNETES: CLUSTERS[KUBERNETES]}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--topology",
         action="append",
-        choices=sorted(TOPOLOGIES),
-        help="run the smoke tests of this topology (repeatable; default: all)",
+        choices=sorted(KNOWN),
+        help="run the smoke tests of this topology (repeatable; default: all of one host)",
     )
 
 
@@ -65,6 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "basic: runs also where a topology differs little from another"
     )
+    config.addinivalue_line("markers", "api: asks nothing but the API, wherever the server runs")
     config.addinivalue_line(
         "markers", "last(order=2): breaks or stops the running topology; order=1 leaves it running"
     )
@@ -101,8 +104,10 @@ def _wanted(item: pytest.Item) -> bool:
     if topology is None:
         return IMAGE_BY_ITSELF in chosen(item.config)
     only = {name for marker in item.iter_markers("only") for name in marker.args}
-    if "deployment" in getattr(item, "fixturenames", ()) and not TOPOLOGIES[topology].has_server:
+    if "deployment" in getattr(item, "fixturenames", ()) and not KNOWN[topology].has_server:
         return False
+    if topology == KUBERNETES and item.get_closest_marker("api") is None:
+        return topology in only
     if topology in VARIANTS and item.get_closest_marker("basic") is None:
         return topology in only
     return not only or topology in only
@@ -111,7 +116,7 @@ def _wanted(item: pytest.Item) -> bool:
 def _position(item: pytest.Item) -> tuple[int, int]:
     """Order by topology, so that one at a time is up, and what breaks it comes last."""
     topology = _topology(item)
-    rank = list(TOPOLOGIES).index(topology) if topology else len(TOPOLOGIES)
+    rank = list(KNOWN).index(topology) if topology else len(KNOWN)
     last = item.get_closest_marker("last")
     return rank, last.kwargs.get("order", 2) if last else 0
 
@@ -164,11 +169,10 @@ def pytest_runtest_makereport(
 
 
 @dataclass(frozen=True)
-class Deployment(Server):
+class Deployment(Served):
     """A topology that `inv up` has started."""
 
     stack: Project
-    stub: str
 
     def service(self, name: str) -> str:
         """Return the name of a service's container."""
@@ -195,15 +199,6 @@ class Deployment(Server):
         if not self.stack.topology.secrets:
             return super().execute(*command)
         return str(docker.container.execute(self.container, list(command)))
-
-    def provider_requests(self) -> list[dict[str, object]]:
-        """Return what the scripted language model was asked so far."""
-        answer = requests.get(
-            harness.published_url(self.stub, harness.STUB_PORT) + "/_requests", timeout=10
-        )
-        answer.raise_for_status()
-        asked: list[dict[str, object]] = answer.json()
-        return asked
 
 
 def inv(*arguments: str, environment: Mapping[str, str] | None = None) -> None:
@@ -243,8 +238,12 @@ def hot_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def deployment(topology: str, request: pytest.FixtureRequest) -> Iterator[Deployment]:
+def deployment(topology: str, request: pytest.FixtureRequest) -> Iterator[Served]:
     """Bring a topology up and leave nothing of it behind."""
+    if topology == KUBERNETES:
+        with on_kubernetes.deployed() as cluster:
+            yield cluster
+        return
     options = [
         word for one in TOPOLOGIES[topology].extra_ports for word in (one.flag, harness.free_port())
     ]
@@ -300,7 +299,7 @@ def deployed(
             stack = stack.with_variables(environment)
             states = stack.runner.states()
             container = next(state.container for state in states if state.service == SERVER)
-            yield Deployment(container, f"http://127.0.0.1:{port}", stack, stub)
+            yield Deployment(container, f"http://127.0.0.1:{port}", stub, stack)
     finally:
         inv("down", "--env", topology, "--project", project, "--volumes", "--yes")
         shutil.rmtree(SECRETS / project, ignore_errors=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import requests
 import yaml
 from letta_client import Letta
 from python_on_whales import docker
@@ -163,6 +164,20 @@ class Server:
             return self.health == "healthy"
 
         wait_until(healthy, timeout=timeout, interval=0.25, describe=lambda: self.health)
+
+
+@dataclass(frozen=True)
+class Served(Server):
+    """A server that asks a scripted language model."""
+
+    stub: str  # the model's container
+
+    def provider_requests(self) -> list[dict[str, object]]:
+        """Return what the scripted language model was asked so far."""
+        answer = requests.get(published_url(self.stub, STUB_PORT) + "/_requests", timeout=10)
+        answer.raise_for_status()
+        asked: list[dict[str, object]] = answer.json()
+        return asked
 
 
 def blank_environment() -> dict[str, str]:

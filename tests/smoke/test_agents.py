@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tests.smoke.conftest import Deployment
 
+pytestmark = pytest.mark.api
+
 WORDS = "one two three four five six seven eight"
 FACTS = (
     "The heron waits at the river bank.",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from letta_client.types import AgentState
 
     from tests.smoke.conftest import Deployment
+    from tests.smoke.harness import Server
 
 # After the tests that stop one server: what they leave is one more thing that a deployment has to cope with.
 pytestmark = [pytest.mark.last, pytest.mark.only("prod")]
@@ -39,7 +40,7 @@ EACH_SECOND = 10
 class Clients:
     """Requests at a steady rate until the block ends; ``failures`` is what did not go well."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Server) -> None:
         self.url = f"{deployment.url}/v1/agents/?limit=1"
         self.headers = {"Authorization": f"Bearer {deployment.password}"}
         self.failures: list[str] = []

@@ -11,7 +11,9 @@ import yaml
 from letta_stack.base import process
 from letta_stack.base.process import Completed
 from letta_stack.errors import CommandFailed
+from letta_stack.topology.catalogue import SERVER
 from letta_stack.topology.runners import kubernetes
+from letta_stack.topology.runners.kubernetes import REVISION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,11 +35,16 @@ class Cluster:
     classes: dict[str, bool] = field(default_factory=lambda: {"fast": True})
     secret_keys: Sequence[str] = ("database-uri", "redis-users")
     forbidden: Sequence[str] = ()
+    prepared: bool = False  # whether the namespace is there
     silent: bool = False
     refuses: str = ""  # what the API server says to a dry run
     pod: Object = field(default_factory=lambda: dict(RUNNING))
+    broken: dict[int, Object] = field(default_factory=dict)  # pods in its place, by revision
     conditions: Sequence[Object] = ()
     job: Object = field(default_factory=lambda: {"succeeded": 1})
+    revision: int = 1  # of every Deployment; one more with each other template of the servers
+    images: dict[int, str] = field(default_factory=dict)  # of the servers, by revision
+    undone: list[str] = field(default_factory=list)
     applied: list[Object] = field(default_factory=list)
     tried: list[Object] = field(default_factory=list)
     commands: list[list[str]] = field(default_factory=list)
@@ -57,7 +64,7 @@ class Cluster:
         """Note a command."""
         return self.probe(argv).exit_code
 
-    def probe(self, argv: Sequence[str], *, stdin: str = "", **_: Any) -> Completed:  # noqa: PLR0911 - one for each question
+    def probe(self, argv: Sequence[str], *, stdin: str = "", **_: Any) -> Completed:  # noqa: PLR0911, PLR0912 - one for each question
         """Answer a command."""
         words = list(argv[argv.index("--namespace") + 2 :])
         self.commands.append(words)
@@ -78,14 +85,21 @@ class Cluster:
                 )
             case ["api-versions"]:
                 return said(self.groups)
-            case ["auth", "can-i", verb, name]:
-                return said("no" if f"{verb} {name}" in self.forbidden else "yes")
+            case ["create", *_]:
+                return said("\n".join(map(self._reviewed, yaml.safe_load_all(stdin))))
+            case ["get", "namespace", _]:
+                return Completed(0 if self.prepared else 1, "", "")
             case ["get", "secret", *_]:
                 return said(" ".join(self.secret_keys))
             case ["get", "--raw", *_]:
                 return said("ok")
             case ["apply", *options]:
                 return self._apply(stdin, dry_run="--dry-run=server" in options)
+            case ["get", one, *_] if "/" in one:
+                return said(json.dumps(self._deployment(one.partition("/")[2])))
+            case ["rollout", "undo", name, revision]:
+                self.revision = int(revision.partition("=")[2])
+                self.undone.append(name)
             case ["get", kinds, *_]:
                 return said(json.dumps({"items": self._get(kinds)}))
             case _:
@@ -96,8 +110,42 @@ class Cluster:
         objects = list(yaml.safe_load_all(text))
         if dry_run and self.refuses:
             return Completed(1, "", f"{self.refuses}\n")
-        (self.tried if dry_run else self.applied).extend(objects)
+        if dry_run:
+            self.tried.extend(objects)
+            return said("")
+        for one in objects:
+            self.applied.append(one)
+            self._note(one)
         return said("")
+
+    def _reviewed(self, review: Object) -> str:
+        asked = review["spec"]["resourceAttributes"]
+        name, group, verb = asked["resource"], asked["group"], asked["verb"]
+        forbidden = f"{verb} {name}.{group}".rstrip(".") in self.forbidden
+        return f"{name},{group},{verb},{'' if forbidden else 'true'}"
+
+    def _note(self, one: Object) -> None:
+        if one["kind"] != "Deployment" or one["metadata"]["name"] != SERVER:
+            return
+        image = one["spec"]["template"]["spec"]["containers"][0]["image"]
+        if self.images and self.images[self.revision] != image:
+            self.revision += 1
+        self.images[self.revision] = image
+
+    def _deployment(self, name: str) -> Object:
+        found = [one for one in self.applied if one["kind"] == "Deployment"]
+        return next(self._status(one) for one in reversed(found) if one["metadata"]["name"] == name)
+
+    def _replica_sets(self) -> list[Object]:
+        server = self._deployment(SERVER)
+        return [
+            {
+                "kind": "ReplicaSet",
+                "metadata": {**server["metadata"], "annotations": {REVISION: str(number)}},
+                "spec": {"template": {"spec": {"containers": [{"image": image}]}}},
+            }
+            for number, image in self.images.items()
+        ]
 
     def _get(self, kinds: str) -> list[Object]:
         if kinds == "storageclasses":
@@ -106,20 +154,25 @@ class Cluster:
                 {"metadata": {"name": name, "annotations": {note: str(usual).lower()}}}
                 for name, usual in self.classes.items()
             ]
-        workloads = [one for one in self.applied if "template" in one.get("spec", {})]
-        if kinds == "pods":
-            return [
-                {
-                    "metadata": {
-                        **one["spec"]["template"]["metadata"],
-                        "name": f"{one['metadata']['name']}-0",
-                    },
-                    "status": {"containerStatuses": [self.pod]},
-                }
-                for one in workloads
-            ]
         wanted = {word.removesuffix("s") for word in kinds.split(",")}
-        return [self._status(one) for one in self.applied if one["kind"].lower() in wanted]
+        found = [self._status(one) for one in self.applied if one["kind"].lower() in wanted]
+        if "replicaset" in wanted and self.images:
+            found += self._replica_sets()
+        return [*found, *self._pods()] if "pod" in wanted else found
+
+    def _pods(self) -> list[Object]:
+        return [
+            {
+                "kind": "Pod",
+                "metadata": {
+                    **one["spec"]["template"]["metadata"],
+                    "name": f"{one['metadata']['name']}-0",
+                },
+                "status": {"containerStatuses": [self.broken.get(self.revision, self.pod)]},
+            }
+            for one in self.applied
+            if "template" in one.get("spec", {})
+        ]
 
     def _status(self, one: Object) -> Object:
         if one["kind"] == "Job":
@@ -127,7 +180,12 @@ class Cluster:
         count = one.get("spec", {}).get("replicas", 1)
         same = dict.fromkeys(("updatedReplicas", "readyReplicas", "replicas"), count)
         status = {"observedGeneration": 1, **same, "conditions": list(self.conditions)}
-        return {**one, "metadata": {**one["metadata"], "generation": 1}, "status": status}
+        notes = {**(one["metadata"].get("annotations") or {}), REVISION: str(self.revision)}
+        return {
+            **one,
+            "metadata": {**one["metadata"], "generation": 1, "annotations": notes},
+            "status": status,
+        }
 
 
 def said(text: str) -> Completed:

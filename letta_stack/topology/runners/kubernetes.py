@@ -23,6 +23,8 @@ CLUSTER = STATE / "cluster"
 """What `inv cluster.up` leaves for others: kubectl and its configuration."""
 WORK = "deployments,statefulsets,jobs"
 KINDS = f"{WORK},services,configmaps,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers,serviceaccounts"
+REVISION = "deployment.kubernetes.io/revision"
+STOP_SECONDS = 900  # longer than any pod may take to stop
 MOST_LOGS = 50  # pods that are followed at once
 
 
@@ -56,9 +58,8 @@ class Kubernetes:
         options = ["--server-side", "--force-conflicts", "--field-manager", "letta-stack"]
         if dry_run:
             options.append("--dry-run=server")
-        process.capture(
-            self.argv("apply", *options, "--filename", "-"), stdin=text.dump(list(objects))
-        )
+        if given := list(objects):
+            process.capture(self.argv("apply", *options, "--filename", "-"), stdin=text.dump(given))
 
     def states(self) -> list[State]:
         """Return the state of every pod of the project."""
@@ -74,11 +75,19 @@ class Kubernetes:
 
     def down(self, *, volumes: bool) -> None:
         """Remove the objects, with ``volumes`` the whole namespace: data, and Secrets that others made."""
-        if volumes:
-            process.run(self.argv("delete", "namespace", self.namespace, "--ignore-not-found"))
-            return
         mine = f"{PART_OF}={self.namespace},{MANAGED}=letta-stack"
         process.run(self.argv("delete", KINDS, "--selector", mine, "--ignore-not-found"))
+        # A namespace that still has pods looks again only after half of their time to stop: minutes for a turn's.
+        pods = ["--selector", f"{PART_OF}={self.namespace}", f"--timeout={STOP_SECONDS}s"]
+        process.run(self.argv("wait", "--for=delete", "pods", *pods))
+        if volumes:
+            process.run(self.argv("delete", "namespace", self.namespace, "--ignore-not-found"))
+
+    def delete_jobs(self, *, but: Sequence[str]) -> None:
+        """Remove the Jobs with other names, and their pods."""
+        old = [one["metadata"]["name"] for one in self.mine("jobs")]
+        if names := [name for name in old if name not in but]:
+            process.capture(self.argv("delete", "jobs", "--cascade=foreground", *names))
 
     def restart(self, service: str = "") -> None:
         """Replace the pods of one service, or of all, one after another."""
@@ -87,6 +96,19 @@ class Kubernetes:
         for one in chosen:
             name = f"{one['kind'].lower()}/{one['metadata']['name']}"
             process.run(self.argv("rollout", "restart", name))
+
+    def revisions(self) -> dict[str, str]:
+        """Return the number of the present revision of each Deployment."""
+        return {
+            one["metadata"]["name"]: one["metadata"]["annotations"][REVISION]
+            for one in self.mine("deployments")
+        }
+
+    def undo(self, service: str, revision: str) -> None:
+        """Give a Deployment the pods of an earlier revision; raise ``CommandFailed``."""
+        process.run(
+            self.argv("rollout", "undo", f"deployment/{service}", f"--to-revision={revision}")
+        )
 
     def ps(self) -> int:
         """Show the pods."""

@@ -77,7 +77,9 @@ def test_the_migration_ends_before_the_servers_are_applied(cluster: Cluster) -> 
     (job,) = [name for name in order if name.startswith("letta-migrate-")]
     assert order.index(job) < order.index("letta-server", order.index("letta-server") + 1)
     apply = [number for number, words in enumerate(cluster.commands) if words[0] == "apply"]
-    jobs = [number for number, words in enumerate(cluster.commands) if words[:2] == ["get", "jobs"]]
+    jobs = [
+        number for number, words in enumerate(cluster.commands) if words[:2] == ["get", "jobs,pods"]
+    ]
     assert apply[-2] < jobs[0] < apply[-1]
 
 
@@ -152,6 +154,18 @@ def test_a_cluster_that_cannot_take_it_is_refused_before_anything_runs(
 
     assert said in str(refused.value)
     assert {one["kind"] for one in cluster.applied} <= {"Namespace"}
+
+
+def test_a_namespace_of_somebody_else_is_used_as_it_is(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.prepared = True
+    cluster.forbidden = ["create namespaces", "patch namespaces"]
+
+    up()
+
+    assert "Namespace" not in {one["kind"] for one in cluster.applied}
+    assert "is not yours" in capsys.readouterr().err
 
 
 def test_a_context_that_looks_like_production_must_be_meant(cluster: Cluster) -> None:
@@ -243,8 +257,10 @@ def test_what_does_not_run_cannot_be_handled(cluster: Cluster) -> None:
 
 def test_down_keeps_the_data_unless_it_is_told_to_delete_them(cluster: Cluster) -> None:
     cluster_lifecycle.down(chosen(), volumes=False, yes=False)
-    assert "persistentvolumeclaims" not in cluster.commands[-1][1]
-    assert cluster.commands[-1][0] == "delete"
+    removed, awaited = cluster.commands[-2:]
+    assert removed[0] == "delete"
+    assert "persistentvolumeclaims" not in removed[1]
+    assert awaited[:3] == ["wait", "--for=delete", "pods"]
 
     with pytest.raises(NotConfirmed):
         cluster_lifecycle.down(chosen(), volumes=True, yes=False)

@@ -132,7 +132,7 @@ def test_what_was_built_from_broken_sources_is_said(engine: Engine) -> None:
 def test_a_node_that_ends_is_said_with_its_last_words(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial_cluster, "_running", lambda: "")
+    monkeypatch.setattr(trial_cluster, "running", lambda: "")
 
     with pytest.raises(ClusterFailed, match="etcd has ended"):
         trial_cluster.up()

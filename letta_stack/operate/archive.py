@@ -85,10 +85,15 @@ def oldest(info: list[dict[str, Any]]) -> datetime | None:
 def archived_until(project: Project) -> datetime | None:
     """Return when the last segment was archived."""
     try:
-        ((_, seconds, _),) = postgres.of(project).query(LAST)
+        _, seconds, _ = state(postgres.of(project))
     except LettaStackError:
         return None
     return datetime.fromtimestamp(float(seconds), UTC) if seconds else None
+
+
+def state(source: Postgres) -> list[str]:
+    """Return the last segment that was archived, when that was in seconds of the epoch, and the last that failed; "" for none."""
+    return source.query(LAST)[0]
 
 
 def as_text(project: Project) -> str:
@@ -128,7 +133,7 @@ def complete(source: Postgres) -> None:
             describe=f"{segment} is not archived",
         )
     except WaitTimedOut as error:
-        ((last, _, failed),) = source.query(LAST)
+        last, _, failed = state(source)
         raise ArchiveBehind(
             f"PostgreSQL cannot archive what it wrote ({error}; last archived: {last or 'nothing'}, last failed: "
             f"{failed or 'nothing'}); its log says why: `inv logs --service letta-db`"
@@ -137,4 +142,4 @@ def complete(source: Postgres) -> None:
 
 def is_archived(source: Postgres, segment: str) -> bool:
     """Tell whether a segment, and so every one before it, is in the archive."""
-    return source.query(LAST)[0][0] >= segment
+    return state(source)[0] >= segment

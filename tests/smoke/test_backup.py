@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyrage
 import pytest
 
+from letta_stack.base import process
+from letta_stack.base.paths import ROOT
 from letta_stack.errors import (
     BackupBroken,
     BackupDiffers,
     BackupForeign,
     BackupNewer,
     IdentityWrong,
+    LettaStackError,
 )
 from letta_stack.operate import backup, manifest, postgres, restore, store, verify
 from letta_stack.operate import secrets_bundle as bundle
 from tests.smoke import harness
+from tests.smoke.conftest import arguments_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,15 +86,14 @@ def assert_bad_ones_are_refused(deployment: Deployment, good: store.Backup, tmp_
     assert good.manifest is not None
     key = deployment.secrets()["encryption-key"]
 
-    def refused(error: type[Exception], says: str, one: store.Backup, identity: str = "") -> None:
-        with pytest.raises(error, match=says):
-            restore.restore(
-                stack,
-                one,
-                identity=tmp_path / identity if identity else None,
-                directory=tmp_path / "unused",
-                to=[],
-            )
+    def refused(error: type[LettaStackError], says: str, one: store.Backup, *flags: str) -> None:
+        """Run the command, and want one line and no change."""
+        options = [*arguments_of(stack), "--dir", str(tmp_path / "unused"), "--yes", *flags]
+        restoring = [sys.executable, "-m", "invoke", "backup.restore", *options]
+        ended = process.probe([*restoring, "--backup", str(one.directory)], cwd=ROOT)
+        assert ended.exit_code == error.exit_code, ended.stderr
+        (line,) = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+        assert says in line
         assert not (tmp_path / "unused").exists()
 
     def copy(name: str, **changes: object) -> store.Backup:
@@ -106,14 +110,12 @@ def assert_bad_ones_are_refused(deployment: Deployment, good: store.Backup, tmp_
     tampered = copy("tampered")
     path = tampered.directory / manifest.NAME
     path.write_text(path.read_text().replace("by hand", "by whom"))
-    refused(
-        BackupBroken, "was changed", store.Backup(tampered.directory, manifest.load(path.parent))
-    )
+    refused(BackupBroken, "was changed", tampered)
     refused(BackupForeign, "is of elsewhere", copy("foreign", project="elsewhere"))
     refused(BackupForeign, "another encryption key", copy("key", key_id="0" * 32))
     refused(BackupNewer, "PostgreSQL 99", copy("major", postgres_version="99.1"))
     refused(BackupNewer, "schema revision", copy("revision", revision="ffffffffffff"))
-    refused(IdentityWrong, "does not open", good, "other")
+    refused(IdentityWrong, "does not open", good, "--identity", str(tmp_path / "other"))
 
     # One that lies about its content is found when it has been restored, beside the present database.
     wrong = {

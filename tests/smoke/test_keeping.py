@@ -16,8 +16,8 @@ import requests
 from botocore.exceptions import BotoCoreError
 from python_on_whales import docker
 
-from letta_stack.errors import StoreFailed
-from letta_stack.operate import backup, manifest, postgres, restore, store, verify
+from letta_stack.errors import BackupNoRoom, StoreFailed
+from letta_stack.operate import backup, manifest, postgres, restore, restore_checks, store, verify
 from letta_stack.operate.bucket import Bucket
 from letta_stack.operate.faults import disk
 from letta_stack.operate.place import Place
@@ -242,6 +242,14 @@ def test_backups_are_made_by_themselves_and_can_be_restored(
         assert not [name for name, one in small.secrets().items() if one.encode() in everything]
         metric = metrics.directory(small.stack.name) / f"{metrics.BACKUP}.prom"
         assert float(metric.read_text().split()[-1]) >= first.created.timestamp()
+        # As if the database were larger: to fill the disk up to its last bytes would end PostgreSQL now and then.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(restore_checks, "ROOM", 100.0)
+            with pytest.raises(BackupNoRoom, match="MiB free, and what is to be restored needs"):
+                restore.restore(
+                    small.stack, first, identity=identity, directory=tmp_path / "no", to=[]
+                )
+        assert not (tmp_path / "no").exists()
         # The newest one that was verified would stay for ever.
         (first.directory / store.VERIFIED).unlink()
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from letta_stack.base import process
 from letta_stack.base.paths import STATE
+from letta_stack.operate import archive as archives
 from letta_stack.operate import place as places
-from letta_stack.operate import store, table
+from letta_stack.operate import postgres, store, table
 from letta_stack.operate.doctor.model import WARN, Finding, fail, ok, skip, warn
 from letta_stack.operate.place import Place
-from letta_stack.topology.catalogue import GATEWAY
+from letta_stack.topology.archive import wanted
+from letta_stack.topology.catalogue import DATABASE, GATEWAY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +54,20 @@ def backups(subject: Subject, now: datetime | None = None) -> Finding:
             f"`inv backup.verify {subject.project.flags}`",
         )
     return ok("backups", seen)
+
+
+def archive(subject: Subject) -> list[Finding]:
+    """Look whether PostgreSQL's log reaches the archive, where there is one."""
+    if not wanted(subject.project):
+        return []
+    known = archives.known(subject.project)
+    last, _, failed = archives.state(postgres.of(subject.project))
+    why = f"`inv logs {subject.project.flags} --service {DATABASE.name}`, docs/runbooks/ArchiveFails.md"
+    if failed > last:
+        return [fail("archive", f"{failed} cannot be archived", why)]
+    if known is None:
+        return [warn("archive", "the first base backup is not done", why)]
+    return [ok("archive", f"any moment since {known.since:%Y-%m-%d %H:%M:%S} UTC")]
 
 
 def interrupted(subject: Subject) -> Finding:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 CHECKS: tuple[Callable[[Subject], Finding | list[Finding]], ...] = (
     *(host.engine, host.room, host.memory, host.services, host.port, host.pins, host.settings),
-    *(ends.restarts, host.secrets, inside.check, data.gateway, data.backups, data.interrupted),
+    *(ends.restarts, host.secrets, inside.check, data.gateway),
+    *(data.backups, data.archive, data.interrupted),
 )
 
 

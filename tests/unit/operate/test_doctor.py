@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from letta_stack.base import http_wait, process
-from letta_stack.operate import store
+from letta_stack.operate import archive, postgres, store
+from letta_stack.operate.archive import Range
 from letta_stack.operate.doctor import data, host, inside, run
 from letta_stack.operate.doctor.model import FAIL, OK, WARN, Finding, Subject, fail, ok
+from letta_stack.topology.archive import ON, VARIABLE
 from letta_stack.topology.project import Project
 from letta_stack.topology.runners.protocol import State
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from urllib.parse import SplitResult
 
+NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 HEALTHY: dict[str, Any] = {
     "revision": "b",
     "vector": "0.8.0",
@@ -157,6 +160,31 @@ def test_a_low_memory_is_a_warning(tmp_path: Path) -> None:
 def test_backups_have_to_be_there_young_and_verified(tmp_path: Path) -> None:
     one = subject(tmp_path)
     assert data.backups(one).seen.startswith("none in")
+
+
+@pytest.mark.parametrize(
+    ("said", "since", "found"),
+    [
+        (["4", "1", "3"], NOON, (OK, "any moment since 2026-11-27 12:00:00 UTC")),
+        (["3", "1", "4"], NOON, (FAIL, "4 cannot be archived")),
+        (["", "", ""], None, (WARN, "the first base backup is not done")),
+    ],
+)
+def test_an_archive_has_to_come_along(
+    said: list[str],
+    since: datetime | None,
+    found: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = subject(tmp_path)
+    assert data.archive(one) == []
+    on = replace(one, project=Project.of("prod").with_variables({VARIABLE: ON}))
+    monkeypatch.setattr(archive, "known", lambda _: Range(since, None) if since else None)
+    monkeypatch.setattr(archive, "state", lambda _: said)
+    monkeypatch.setattr(postgres, "of", lambda _: None)
+
+    assert [(one.state, one.seen) for one in data.archive(on)] == [found]
 
 
 def test_what_a_killed_backup_left_is_removed_on_request(tmp_path: Path) -> None:

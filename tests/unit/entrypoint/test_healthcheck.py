@@ -53,12 +53,18 @@ def answering() -> Iterator[Callable[[bytes], list[object]]]:
 
 
 @pytest.fixture
-def check(tmp_path: Path) -> Callable[..., list[str]]:
-    """Return what asks these services, and returns what is wrong."""
+def program(tmp_path: Path) -> ModuleType:
+    """Return the program as a module, with a file of its own for the services."""
     program = ModuleType("healthcheck")
     # Not imported: that would leave bytecode in the tree of the image.
     exec(compile(PROGRAM.read_text(), PROGRAM, "exec"), program.__dict__)
     vars(program)["BACKENDS"] = str(tmp_path / "backends.json")
+    return program
+
+
+@pytest.fixture
+def check(tmp_path: Path, program: ModuleType) -> Callable[..., list[str]]:
+    """Return what asks these services, and returns what is wrong."""
 
     def run(**backends: object) -> list[str]:
         if backends:
@@ -114,3 +120,29 @@ def test_before_there_are_services_the_container_is_still_starting(
     check: Callable[..., list[str]],
 ) -> None:
     assert check() == ["the container is still starting"]
+
+
+def test_a_check_waits_for_a_server_that_does_not_listen_yet(
+    program: ModuleType, tmp_path: Path
+) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        address = ["127.0.0.1", server.getsockname()[1]]
+        (tmp_path / "backends.json").write_text(json.dumps({"server": address}))
+        vars(program)["STARTING"] = 30.0
+        threading.Timer(0.3, server.listen).start()
+
+        program.wait_while_it_starts()
+
+        assert program.listens()
+
+
+def test_a_check_does_not_wait_for_ever(program: ModuleType, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        nobody = closed.getsockname()[1]
+    (tmp_path / "backends.json").write_text(json.dumps({"server": ["127.0.0.1", nobody]}))
+    vars(program)["STARTING"] = 0.2
+
+    program.wait_while_it_starts()
+
+    assert not program.listens()

@@ -37,6 +37,7 @@ pytestmark = [pytest.mark.last, pytest.mark.only("dev")]
 SECRET = f"told-to-nobody-{harness.RUN}"
 
 
+@pytest.mark.timeout(400, func_only=True)  # nine commands, one after the other
 def test_a_backup_brings_back_what_was_there_and_a_bad_one_changes_nothing(
     deployment: Deployment, client: Letta, agent: AgentState, tmp_path: Path
 ) -> None:

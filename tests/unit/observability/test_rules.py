@@ -10,7 +10,7 @@ import yaml
 
 from letta_stack.base.paths import ROOT
 from letta_stack.policy import dashboards, monitoring
-from letta_stack.topology.catalogue import BACKUP, TOPOLOGIES
+from letta_stack.topology.catalogue import ARCHIVE, BACKUP, TOPOLOGIES
 
 RULES = {
     path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -92,7 +92,7 @@ def test_pages_and_rules_name_services_that_there_are() -> None:
     texts += [json.dumps(RULES), json.dumps(DASHBOARDS)]
     named = {name for text in texts for name in re.findall(r"\bletta-[a-z-]+[a-z]\b", text)}
 
-    assert named - {"letta-stack", "letta-stack-observability", BACKUP} <= set(SERVICES)
+    assert named - {"letta-stack", "letta-stack-observability", ARCHIVE, BACKUP} <= set(SERVICES)
 
 
 def test_prometheus_fetches_from_services_that_there_are() -> None:

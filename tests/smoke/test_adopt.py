@@ -242,6 +242,15 @@ def test_the_data_of_upstream_become_the_stacks_own(
     assert process.capture(["docker", "ps", "-aq", "--filter=name=letta-stack-adopt"]) == ""
 
 
+@pytest.mark.only("single")
+def test_a_value_that_is_empty_is_known_to_be_encrypted(image: str) -> None:
+    values = sealing.run(image, {"key": "", "new": "mine", "values": ["", "secret"]})
+    cells = [("providers", "api_key_enc", str(number), one) for number, one in enumerate(values)]
+
+    assert sealing.look(cells, "mine", image) == sealing.Values(2, 2, 2)
+    assert sealing.look(cells, "another", image) == sealing.Values(2, 2, 0)
+
+
 def refused(error: type[Exception], stack: Project, source: str, database: str = "") -> None:
     with pytest.raises(error):
         run.adopt(stack, examine.Order(source=source, database=database, yes=True))

@@ -30,7 +30,7 @@ FROM information_schema.columns WHERE table_schema = {schema} AND column_name LI
 """
 # The server's own code, without its package, which takes ten seconds to import. Everything comes on standard input.
 CODE = """
-import importlib.util, json, sys, sysconfig, types
+import base64, importlib.util, json, sys, sysconfig, types
 for name in ("letta", "letta.settings"):
     sys.modules[name] = types.ModuleType(name)
 sys.modules["letta.settings"].settings = types.SimpleNamespace(encryption_key=None)
@@ -45,9 +45,16 @@ def opened(value, key):
         return crypto.decrypt(value, key) if key else None
     except ValueError:
         return None
+def looks_sealed(value):
+    # An empty value, such as the key of a provider that has it from the environment, is too short for the server's own rule.
+    try:
+        size = len(base64.b64decode(value, validate=True))
+    except ValueError:
+        return False
+    return crypto.is_encrypted(value) or size == crypto.SALT_SIZE + crypto.IV_SIZE + crypto.TAG_SIZE
 def renewed(value):
     plain = opened(value, asked["key"])
-    if plain is None and asked["key"] and crypto.is_encrypted(value):
+    if plain is None and asked["key"] and looks_sealed(value):
         return None
     plain = value if plain is None else plain
     new = crypto.encrypt(plain, asked["new"])
@@ -56,7 +63,7 @@ def renewed(value):
 if asked["new"]:
     answer = [renewed(value) for value in asked["values"]]
 else:
-    sealed = [value for value in asked["values"] if crypto.is_encrypted(value)]
+    sealed = [value for value in asked["values"] if looks_sealed(value)]
     answer = [len(sealed), sum(opened(one, asked["key"]) is not None for one in sealed[:asked["tries"]])]
 json.dump(answer, sys.stdout)
 """

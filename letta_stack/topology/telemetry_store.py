@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DIRECTORY = "/var/lib/clickhouse"
 # The note is written by the health check, in compose/services/clickhouse.yaml.
 VERSIONS = """
-cat "$1/letta-stack-version" 2>/dev/null || echo none
+echo "$(head -n 1 "$1/letta-stack-version" 2>/dev/null)"
 clickhouse-server --version
 """
 VERSION = re.compile(r"(?P<product>\S.*?) version (?P<year>\d+)\.(?P<feature>\d+)")

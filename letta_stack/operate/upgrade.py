@@ -21,7 +21,7 @@ from letta_stack.image.sources import Sources
 from letta_stack.operate import backup as backups
 from letta_stack.operate import deploy, dump, plan, postgres, store
 from letta_stack.operate.adopt import major
-from letta_stack.topology import capacity, inputs, lifecycle, secret_files, upgrading
+from letta_stack.topology import as_running, capacity, inputs, lifecycle, secret_files, upgrading
 from letta_stack.topology.backups import RECIPIENTS_VARIABLE
 from letta_stack.topology.catalogue import DATABASE, SERVER
 from letta_stack.topology.deployed import IMAGE_VARIABLE
@@ -69,6 +69,7 @@ def upgrade(project: Project, order: Order, sources: Sources | None = None) -> N
             major.undo(project)
     elif not project.runner.states() and not project.runner.volumes():
         raise NotRunning(f"there is no {project.name}; start it with `inv up {project.flags}`")
+    project = as_running.keep(project)
     sources = sources or Sources.of(images="auto", otelcol="auto", letta_source="", ca="")
     step = look(project, order, sources)
     refuse(project, step)

@@ -100,6 +100,8 @@ class Cluster:
             case ["rollout", "undo", name, revision]:
                 self.revision = int(revision.partition("=")[2])
                 self.undone.append(name)
+            case ["get", "storageclasses", *_] if "list storageclasses" in self.forbidden:
+                return Completed(1, "", "Forbidden\n")
             case ["get", kinds, *_]:
                 return said(json.dumps({"items": self._get(kinds)}))
             case _:

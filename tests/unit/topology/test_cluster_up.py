@@ -160,7 +160,7 @@ def test_a_namespace_of_somebody_else_is_used_as_it_is(
     cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster.prepared = True
-    cluster.forbidden = ["create namespaces", "patch namespaces"]
+    cluster.forbidden = ["create namespaces", "patch namespaces", "list storageclasses"]
 
     up()
 

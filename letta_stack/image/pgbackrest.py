@@ -20,10 +20,10 @@ def ensure(postgres: str, *, source: str, ca: Path | None) -> str:
 
     ``source`` says where Debian's image comes from, ``ca`` is for the network. Raises ``BuildFailed``.
     """
-    base = third_party.ensure([third_party.DEBIAN], source=source, ca=ca)[third_party.DEBIAN]
-    reference = tag(postgres, base)
+    reference = tag(postgres)
     if third_party.is_local(reference):
         return reference
+    base = third_party.ensure([third_party.DEBIAN], source=source, ca=ca)[third_party.DEBIAN]
     command = [
         *("docker", "buildx", "build", "--provenance=false"),
         f"--file={third_party.IMAGES / NAME / 'Dockerfile'}",
@@ -42,8 +42,8 @@ def ensure(postgres: str, *, source: str, ca: Path | None) -> str:
     return reference
 
 
-def tag(postgres: str, base: str) -> str:
-    """Name the image by everything that goes into it, except for Debian's current packages."""
+def tag(postgres: str) -> str:
+    """Name the image by what it is built on and how, so that no registry is asked at each start."""
     paths = [third_party.IMAGES / NAME, third_party.IMAGES / "bin/install-debs"]
-    content = content_hash.digest(ROOT, paths, (postgres, base))
+    content = content_hash.digest(ROOT, paths, (postgres,))
     return f"letta-stack/{NAME}:{content[: content_hash.SHORT]}"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from letta_stack.topology.project import Project
 
 RECOVERY_SECONDS = 6 * 3600.0  # a large database and a week of its log
+MARK = "letta-stack.recovery"
 MOUNTED = ("/var/lib/pgbackrest", "/etc/pgbackrest/conf.d/key.conf")
 COPIES = 2  # the recovered cluster, and what is restored from it beside the present database
 # Nobody reads from it before it has come to the moment; what it holds is lost with it, so nothing waits for a disk.
@@ -108,8 +109,9 @@ def recovered(project: Project, moment: datetime, source: Postgres) -> Iterator[
     name = f"{project.name}-recovery-{secrets.token_hex(4)}"
     options = ["--detach", "--network=none", "--pull=never", "--user=postgres", f"--name={name}"]
     options += [f"--volume={mounts[target]}:{target}:ro" for target in MOUNTED]
-    options += ["--env=PGHOST=/tmp", "--entrypoint=sh", "--no-healthcheck"]
+    options += ["--env=PGHOST=/tmp", "--entrypoint=sh", "--no-healthcheck", f"--label={MARK}"]
     target = moment.isoformat(" ")
+    remove_earlier(project)
     try:
         with Progress(f"recovering the database as it was at {target}"):
             process.capture(
@@ -125,6 +127,14 @@ def recovered(project: Project, moment: datetime, source: Postgres) -> Iterator[
         yield Postgres(name, source.superuser, source.name, past.value(OWNER))
     finally:
         process.probe(["docker", "rm", "--force", "--volumes", name])
+
+
+def remove_earlier(project: Project) -> None:
+    """Delete what a killed recovery left: its container holds a copy of everything."""
+    filters = [f"--filter=label={MARK}", f"--filter=name=^{project.name}-recovery-"]
+    left = process.capture(["docker", "ps", "--all", "--quiet", *filters]).split()
+    if left:
+        process.probe(["docker", "rm", "--force", "--volumes", *left])
 
 
 def answers(past: Postgres, moment: datetime) -> bool:

@@ -193,6 +193,26 @@ def test_a_recovery_that_gives_up_says_why(
         recovery.answers(DATABASE, NOON)
 
 
+@pytest.mark.parametrize("left", [[], ["a", "b"]])
+def test_the_next_recovery_deletes_what_a_killed_one_left(
+    left: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Sequence[str]] = []
+    deleted: list[Sequence[str]] = []
+
+    def capture(command: Sequence[str]) -> str:
+        asked.append(command)
+        return "\n".join(left)
+
+    monkeypatch.setattr(process, "capture", capture)
+    monkeypatch.setattr(process, "probe", deleted.append)
+
+    recovery.remove_earlier(ON)
+
+    assert "--filter=name=^mine-recovery-" in asked[0]
+    assert deleted == ([["docker", "rm", "--force", "--volumes", *left]] if left else [])
+
+
 def test_what_the_present_key_cannot_read_is_not_made_a_backup(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

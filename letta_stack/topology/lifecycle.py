@@ -67,19 +67,7 @@ def up(project: Project, sources: Sources) -> None:
 
 def bring_up(project: Project, sources: Sources) -> None:
     """Do what ``up`` does, for whoever has the lock of the project."""
-    running_engine = inspect.require()
-    backups.prepare(project)
-    archived = archive.wanted(project)
-    project, config = checks.before_anything(project, running_engine)
-    if archived:
-        archive.check(project, config)
-    if project.topology.secrets:
-        project = project.with_variables(secret_files.prepare(project))
-    if archived:
-        project = project.with_variables(archive.prepare(project))
-    if project.topology.monitoring:
-        project = project.with_variables(monitoring.prepare(project))
-    project = with_images(project, sources, config, running_engine)
+    project, config = prepare(project, sources)
     try:
         start(project)
     finally:
@@ -92,6 +80,28 @@ def bring_up(project: Project, sources: Sources) -> None:
         tell_of_api(project, config)
     else:
         console.result(report.data_services(project, exports.lines(project)))
+
+
+def prepare(project: Project, sources: Sources) -> tuple[Project, dict[str, Any]]:
+    """Check everything, and make all that compose needs: secrets, images.
+
+    Returns:
+        The project with every variable, and its rendered model.
+
+    """
+    running_engine = inspect.require()
+    backups.prepare(project)
+    archived = archive.wanted(project)
+    project, config = checks.before_anything(project, running_engine)
+    if archived:
+        archive.check(project, config)
+    if project.topology.secrets:
+        project = project.with_variables(secret_files.prepare(project))
+    if archived:
+        project = project.with_variables(archive.prepare(project))
+    if project.topology.monitoring:
+        project = project.with_variables(monitoring.prepare(project))
+    return with_images(project, sources, config, running_engine), config
 
 
 def with_images(

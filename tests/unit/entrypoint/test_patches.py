@@ -293,7 +293,7 @@ def test_a_patch_runs_when_its_module_is_imported_and_not_for_others(
     patches.install()
     patches.install()
 
-    assert len(sys.meta_path) == finders + 1
+    assert len(sys.meta_path) == finders + 2
     patched = importlib.import_module("patched_by_test")
     assert (patched.seen, patched.value) == (1, "ours")
     assert importlib.import_module("left_alone_by_test").value == "upstream"

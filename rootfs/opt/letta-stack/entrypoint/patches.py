@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from . import (
     answers,
     confidential,
+    later,
     logs,
     models,
     reserve,
@@ -107,6 +108,8 @@ def speak_tls_with_redis(module: Any) -> None:
 
 
 BEFORE: dict[str, tuple[Patch, ...]] = {
+    "fastapi.openapi.models": (later.build_models_when_they_are_used,),
+    "google.genai.types": (later.build_models_when_they_are_used,),
     "letta.server.rest_api.app": (
         confidential.keep_password_out_of_log,
         startup.postpone_openapi_schema,
@@ -114,6 +117,8 @@ BEFORE: dict[str, tuple[Patch, ...]] = {
 }
 AFTER: dict[str, tuple[Patch, ...]] = {
     "anthropic._base_client": (close_no_client_from_its_finaliser,),
+    "fastapi.openapi.models": (later.build_models_at_once,),
+    "google.genai.types": (later.build_models_at_once,),
     "fastapi._compat": (startup.make_validators_on_demand,),
     "letta.data_sources.redis_client": (give_redis_its_password, speak_tls_with_redis),
     "letta.agents.letta_agent_v3": (stored.fail_a_turn_that_is_not_stored,),
@@ -185,4 +190,4 @@ class _PatchingFinder:
 def install() -> None:
     """Patch what is imported from now on. A second call changes nothing."""
     if _PatchingFinder not in sys.meta_path:
-        sys.meta_path.insert(0, _PatchingFinder)
+        sys.meta_path[:0] = [_PatchingFinder, later.Finder()]

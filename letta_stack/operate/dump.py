@@ -20,6 +20,7 @@ Settings = list[
 ]  # role ("" for all), name, value, each as `ALTER DATABASE ... SET` made it
 # PostgreSQL quotes the members of these lists itself; quoted again, a list would be one strange name.
 LISTS = {"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"}
+COMPRESSION = 4  # PostgreSQL's own level, 6, takes more than twice the processor time for 7 % less
 FACTS = """
 SELECT json_build_object(
   'server', current_setting('server_version'),
@@ -70,7 +71,8 @@ def write(postgres: Postgres, target: Path) -> dict[str, tables.Table]:
             raise CommandFailed(session, psql.wait(), psql.stderr.read())
         psql.stdin.write(tables.FORMATS + tables.LIST)
         psql.stdin.flush()
-        options = ["--format=custom", f"--snapshot={snapshot}", f"--dbname={postgres.name}"]
+        options = ["--format=custom", f"--compress={COMPRESSION}", f"--snapshot={snapshot}"]
+        options.append(f"--dbname={postgres.name}")
         process.stream(postgres.argv("pg_dump", *options), stdout=file)
         stdout, stderr = psql.communicate()
         if psql.returncode != 0:

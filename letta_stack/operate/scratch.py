@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from letta_stack.operate.store import Backup
 
 START_SECONDS = 60.0
+# A restore that breaks off begins anew, so it waits for the disk only at its end; and indexes are sorted in memory.
+WHILE_RESTORING = ("synchronous_commit TO off", "maintenance_work_mem TO '256MB'")
 HOME = "/tmp/letta-stack-scratch"  # noqa: S108 - in a container of its own
 # One way for every image that has PostgreSQL's programs. What it holds is lost with it, so nothing waits for a disk.
 START = f"""
@@ -65,10 +67,11 @@ def restore(postgres: Postgres, backup: Backup, database: str) -> None:
     about = backup.manifest
     if about is None:
         raise BackupBroken(backup.problem)
-    owner = identifier(about.owner)
+    owner, name = identifier(about.owner), identifier(database)
     postgres.query(
         dump.roles_sql(sorted({about.owner, *about.roles}))
-        + f"CREATE DATABASE {identifier(database)} OWNER {owner} TEMPLATE template0 ENCODING 'UTF8';\n",
+        + f"CREATE DATABASE {name} OWNER {owner} TEMPLATE template0 ENCODING 'UTF8';\n"
+        + "".join(f"ALTER DATABASE {name} SET {one};\n" for one in WHILE_RESTORING),
         database="postgres",
     )
     try:
@@ -78,4 +81,7 @@ def restore(postgres: Postgres, backup: Backup, database: str) -> None:
         raise BackupBroken(
             f"PostgreSQL cannot restore backup {backup.id}: {error.last_line}; take another of `inv backup.list`"
         ) from error
-    postgres.query(dump.settings_sql(database, about.settings), database="postgres")
+    postgres.query(
+        f"ALTER DATABASE {name} RESET ALL;\n{dump.settings_sql(database, about.settings)}",
+        database="postgres",
+    )

@@ -68,7 +68,7 @@ def back_to(one: Deployment, moment: str, directory: Path) -> None:
 
 
 @pytest.mark.only("prod")
-@pytest.mark.timeout(300, func_only=True)
+@pytest.mark.timeout(600, func_only=True)
 def test_a_dropped_table_comes_back_as_it_was_the_second_before(
     archived: Deployment, database: Postgres, tmp_path: Path
 ) -> None:

@@ -91,7 +91,8 @@ def upgrade(project: Project, order: Order, sources: Sources | None = None) -> N
         return
     if any(one.replicated for one in project.topology.services) and step.migration is not None:
         deploy.deploy(project, deploy.Order(maintenance=order.maintenance))
-        lifecycle.up(project, sources)
+        # By the name that they were just made from: another name of the same image would replace them at once.
+        lifecycle.up(project.with_variables({IMAGE_VARIABLE: step.new.tag}), sources)
     else:
         replace(project, step, sources)
     console.result(f"{project.name} is up to date")

@@ -25,7 +25,7 @@ from letta_stack.operate.adopt import copied, load, major
 from letta_stack.operate.adopt.copied import Looks
 from letta_stack.operate.plan import Image, Migration
 from letta_stack.operate.upgrade import Order, Step
-from letta_stack.topology import lifecycle, upgrading
+from letta_stack.topology import as_running, lifecycle, upgrading
 from letta_stack.topology.inputs import Data
 from letta_stack.topology.project import Project
 from letta_stack.topology.runners.compose import Compose
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 OLD = Image("old", "sha256:" + "a" * 64, "amd64", "0.16.7")
 NEW = Image("new", "sha256:" + "b" * 64, "amd64", "0.16.8")
 DATA = Data("mine_db", "postgres:15", 15, 15, embedded=False)
+KEPT = {"LETTA_STACK_PORT": "9000"}
 STEP = Step(OLD, NEW, DATA, "postgres:14", Migration(("c",), ()), "letta")
 PROD, SINGLE = Project.of("prod", project="mine"), Project.of("single", project="mine")
 BEGUN = Unfinished("mine_db", "mine_before", "postgres:14")
@@ -51,6 +52,7 @@ def state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     running = [State("letta-server", "mine-1", "running", "healthy", 0)]
     monkeypatch.setattr(Compose, "states", lambda _: running)
     monkeypatch.setattr(Compose, "volumes", lambda _: ["mine_db"])
+    monkeypatch.setattr(as_running, "keep", lambda one: one.with_variables(KEPT))
 
 
 @pytest.fixture
@@ -81,7 +83,10 @@ def test_replicas_are_replaced_beside_each_other_and_then_the_rest(
 
     upgrade.upgrade(PROD, Order(maintenance=True))
 
-    assert calls == [("deploy", deploy.Order(maintenance=True)), ("up", {})]
+    assert calls == [
+        ("deploy", deploy.Order(maintenance=True)),
+        ("up", KEPT | {"LETTA_STACK_IMAGE": STEP.new.tag}),
+    ]
 
 
 def test_a_dry_run_only_reports(
@@ -157,7 +162,7 @@ def test_one_server_comes_back_with_the_image_from_before(
 
     def up(project: Project, _: object) -> None:
         calls.append(dict(project.variables))
-        if not project.variables:
+        if project.variables == KEPT:
             raise CommandFailed(["docker"], 1, "no such file")
 
     monkeypatch.setattr(lifecycle, "up", up)
@@ -166,8 +171,8 @@ def test_one_server_comes_back_with_the_image_from_before(
         upgrade.upgrade(SINGLE, Order())
     assert calls == [
         ["docker", "tag", OLD.digest, OLD.tag],
-        {},
-        {"LETTA_STACK_IMAGE": OLD.tag},
+        KEPT,
+        KEPT | {"LETTA_STACK_IMAGE": OLD.tag},
     ]
 
 

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from letta_stack.topology.render.kubernetes.options import Options
     from letta_stack.topology.render.kubernetes.storage import Storage
 
-DRAIN_SECONDS = 10
-"""From "leaves the Service" to SIGTERM: the gateway asks for names every 2 s, and an answer of the cluster's DNS lives 5 s."""
+DRAIN_SECONDS = 35
+"""From "leaves the Service" to SIGTERM: an answer of the cluster's DNS lives up to 30 s (kubeadm, NodeLocal DNSCache), the gateway
+asks every 2 s, and a busy node takes seconds to forget an address. An update does not wait for it."""
 USUAL_SHARES = 1024
 MILLICORES = 50
 """What a service without a reservation asks for, by the engine's usual weight: it shares out processors when they are short."""

@@ -55,8 +55,8 @@ def test_a_server_leaves_its_name_before_it_is_told_to_stop_and_has_its_whole_ti
 ) -> None:
     made = render(model)
 
-    assert container(made, "letta-server")["lifecycle"] == {"preStop": {"sleep": {"seconds": 10}}}
-    assert pod(made, "letta-server")["terminationGracePeriodSeconds"] == 610
+    assert container(made, "letta-server")["lifecycle"] == {"preStop": {"sleep": {"seconds": 35}}}
+    assert pod(made, "letta-server")["terminationGracePeriodSeconds"] == 635
 
 
 def test_a_signal_other_than_sigterm_is_sent_before_that(model: Model) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from letta_stack.base import process
-from letta_stack.topology.catalogue import SERVER
+from letta_stack.topology.catalogue import PORT_VARIABLE, SERVER
 from letta_stack.topology.project import (
     BIND_VARIABLE,
     EVERY_ADDRESS,
-    PORT_VARIABLE,
     REPLICAS_VARIABLE,
     port_flags,
 )

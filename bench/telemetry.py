@@ -167,7 +167,11 @@ def collectors(blocks: int, requests: int) -> dict[str, list[float]]:
             stack.enter_context(files("file-bare", {"base": bare("file"), "file": {}})),
             stack.enter_context(files("file", {})),
             stack.enter_context(
-                clickhouse("clickhouse-bare", image, {"base": bare("clickhouse"), "clickhouse": {}})
+                clickhouse(
+                    "clickhouse-bare",
+                    image,
+                    {"base": bare("clickhouse"), "clickhouse": {}, "kept": {}},
+                )
             ),
             stack.enter_context(
                 clickhouse("clickhouse-memory", image, {"clickhouse": in_memory_only})

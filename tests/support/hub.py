@@ -23,6 +23,16 @@ DNS = (
 )
 
 
+def inspected(references: Sequence[str], local: Sequence[str]) -> Completed:
+    """Answer as the engine does that has the images ``local``."""
+    missing = [
+        f"Error response from daemon: No such image: {name}"
+        for name in references
+        if name not in local
+    ]
+    return Completed(1 if missing else 0, "", "\n".join(missing))
+
+
 class Registry:
     """Answers for docker: which references the registry gives, which the engine has."""
 
@@ -35,8 +45,8 @@ class Registry:
     def probe(
         self, argv: Sequence[str], *, stdin: str = "", timeout: float | None = None
     ) -> Completed:
-        if argv[:-1] == ["docker", "image", "inspect", "--format={{.Id}}"]:
-            return Completed(0 if argv[-1] in self.local else 1, "", "")
+        if argv[:4] == ["docker", "image", "inspect", "--format={{.Id}}"]:
+            return inspected(argv[4:], self.local)
         assert timeout == hub.REGISTRY_SECONDS
         question = ["docker", "buildx", "build", "--quiet", "--provenance=false"]
         assert argv[:6] == [*question, "--output=type=cacheonly"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from letta_stack.base import process
+from letta_stack.base.process import Completed
 from letta_stack.errors import CommandFailed, ImageUnavailable
 from letta_stack.image import hub, third_party
 from tests.support.hub import BOTH, DNS, PINNED, Registry, use
@@ -95,6 +96,30 @@ def test_an_image_that_the_engine_has_needs_no_registry(monkeypatch: pytest.Monk
 
     assert selection.references == PINNED
     assert registry.asked == []
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "there"),
+    [
+        (0, "", {"mine", "a/b:1"}),
+        (1, "Error response from daemon: No such image: mine:latest", {"a/b:1"}),
+        (1, "Error: No such image: a/b:1\nError: No such image: mine:latest", set()),
+        (1, "Cannot connect to the Docker daemon", set()),
+    ],
+)
+def test_the_engine_is_asked_once_which_images_it_has(
+    code: int, said: str, there: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def probe(argv: Sequence[str]) -> Completed:
+        asked.append(argv)
+        return Completed(code, "", said)
+
+    monkeypatch.setattr(process, "probe", probe)
+
+    assert third_party.local(["mine", "a/b:1"]) == there
+    assert len(asked) == 1
 
 
 def test_an_image_for_another_platform_is_asked_for_though_it_is_here(

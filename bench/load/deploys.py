@@ -56,8 +56,8 @@ def prove(stack: Stack, images: tuple[str, str], requests: int) -> dict[str, Any
         for image in cycle(images):
             order = deploy.Order(image=image, backup=False)
             deploys.append(seconds_of(deploy.deploy, project, order))
-            # One more would outlive the clients.
-            if time.monotonic() + deploys[-1] > end:
+            # One more would outlive the clients, or they could not even begin.
+            if time.monotonic() + deploys[-1] > end or calls.done() or streams.done():
                 break
         rollback = seconds_of(deploy.rollback, project, dry_run=False)
     return {

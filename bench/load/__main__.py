@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from bench.load import locusts, usage
 from letta_stack.base.wait import wait_until
+from letta_stack.image.sources import Sources
 from letta_stack.operate import replicas
 from letta_stack.operate.faults import run, workload
+from letta_stack.topology import lifecycle
 from letta_stack.topology.catalogue import SERVER
 from tests.smoke import harness
 from tests.smoke.conftest import deployed
@@ -43,7 +45,9 @@ START_SECONDS = 300.0
 
 def scale(stack: Stack, count: int) -> Stack:
     """Run so many servers, each known to the gateway."""
-    stack.project.runner.scale(SERVER, count)
+    sources = Sources.of(images="auto", otelcol="auto", letta_source="", ca="")
+    prepared, _ = lifecycle.prepare(stack.project, sources)
+    prepared.runner.scale(SERVER, count)
     wait_until(
         lambda: [one.ready for one in replicas.of(stack.project)] == [True] * count,
         timeout=START_SECONDS,

@@ -6,6 +6,7 @@ Environment: LOAD_PASSWORD, LOAD_MODEL, and LOAD_WORDS, the number of words of a
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,10 @@ class Client(User):
             call()
         except Exception as error:  # noqa: BLE001 - every failure counts
             failure = error
+            print(
+                f"{time.strftime('%H:%M:%S')} {name}: {error!r} {error.__cause__!r}",
+                file=sys.stderr,
+            )
         self.environment.events.request.fire(
             request_type="SDK",
             name=name,

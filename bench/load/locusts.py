@@ -60,6 +60,7 @@ def run(
         ),
     ]
     done = process.probe(command, env=variables)
+    print(done.stderr, file=sys.stderr, end="")
     entries = json.loads(done.stdout or "[]") if done.exit_code in {0, SOME_FAILED} else []
     if not entries:
         raise SystemExit(

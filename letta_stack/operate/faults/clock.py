@@ -13,7 +13,7 @@ from letta_stack.base.wait import wait_until
 from letta_stack.engine import inspect
 from letta_stack.image import sources, third_party
 from letta_stack.operate import replicas
-from letta_stack.operate.faults.model import Expect, Fault
+from letta_stack.operate.faults.model import MESSAGE, READ, STREAM, Expect, Fault
 from letta_stack.operate.faults.stack import docker
 from letta_stack.topology import capacity, secret_files
 from letta_stack.topology.catalogue import GATEWAY, SERVER
@@ -106,6 +106,6 @@ FAULTS = (
         jump,
         undo="the replica goes",
         seconds=0,
-        expect=Expect(healthy=60, at_most=0.05),
+        expect=Expect(healthy=60, unaffected=(READ, MESSAGE, STREAM)),
     ),
 )

@@ -36,6 +36,11 @@ def replicas(gateway: Gateway, requests: int = 8) -> set[str]:
     return {answer.headers["X-Replica"] for answer in answers}
 
 
+def _in(gateway: Gateway, command: str) -> str:
+    """Run a line of shell in the gateway's container."""
+    return str(docker.container.execute(gateway.container, ["sh", "-c", command]))
+
+
 def _answer(gateway: Gateway) -> set[str]:
     """Return which replicas answer, while it may be that none does."""
     answers = [gateway.post("/echo", data=b"x") for _ in range(8)]
@@ -91,6 +96,30 @@ def test_a_replica_that_is_not_ready_gets_nothing_as_long_as_another_one_is(
             harness.expect(
                 lambda: _answer(gateway) == one, timeout=MOMENT, what="the ready one is left out"
             )
+
+
+def test_a_client_goes_on_with_its_connection_after_a_reload(
+    nginx_image: str, own_network: str
+) -> None:
+    request = b"GET /echo HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with (
+        driver.backend("kept", own_network),
+        driver.gateway("gateway-kept", nginx_image, own_network) as gateway,
+    ):
+        _wait_for_a_replica(gateway)
+        with gateway.connect() as connection:
+            connection.sendall(request)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+            _in(gateway, "kill -HUP $(cat /tmp/gateway/nginx.pid)")
+            # The worker that has the connection is one of before, and would be gone if it had closed it.
+            harness.expect(
+                lambda: _in(gateway, "cat /proc/[0-9]*/cmdline").count("is shutting down") > 0,
+                timeout=MOMENT,
+                what="no worker of before the reload is left",
+            )
+            connection.sendall(request)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_server_with_another_address_is_found(nginx_image: str, own_network: str) -> None:

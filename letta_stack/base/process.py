@@ -107,8 +107,8 @@ def probe(
 
 def stream(
     argv: Sequence[str], *, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None
-) -> None:
-    """Run with open files as input and output, however large; raise ``CommandFailed`` with what stderr said."""
+) -> str:
+    """Run with open files as input and output, however large; return, or raise ``CommandFailed`` with, what stderr said."""
     try:
         child = subprocess.Popen(
             list(argv),
@@ -124,8 +124,10 @@ def stream(
         child.kill()
         child.wait()
         raise
+    said = stderr.decode(errors="replace")
     if child.returncode != 0:
-        raise CommandFailed(argv, child.returncode, stderr.decode(errors="replace"))
+        raise CommandFailed(argv, child.returncode, said)
+    return said
 
 
 @contextlib.contextmanager

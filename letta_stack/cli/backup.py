@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from invoke.context import Context
 
+from letta_stack.cli.cluster import CONTEXT, on_kubernetes
 from letta_stack.cli.task import DRY_RUN, ENV, PROJECT, task
 
 DIR = "directory or s3://bucket/prefix with the backups (default: $LETTA_STACK_BACKUP_TO, else .state/<project>/backups)"
@@ -11,7 +12,7 @@ RECIPIENT = "age or SSH public key that may decrypt the secrets (repeatable; def
 IDENTITY = "file with the private key that opens the secrets"
 CLEAR = "write the secrets unencrypted"
 BACKUP = "name or path of the backup (default: latest)"
-COMMON = {"env": ENV, "project": PROJECT, "dir": DIR}
+COMMON = {"env": ENV, "project": PROJECT, "dir": DIR, "context": CONTEXT}
 
 
 @task(
@@ -25,6 +26,7 @@ def create(
     dir: str = "",
     recipient: list[str] | None = None,
     clear_secrets: bool = False,
+    context: str = "",
 ) -> None:
     """Back up database and secrets of a running topology."""
     from letta_stack.base import console, lock
@@ -33,7 +35,7 @@ def create(
     from letta_stack.topology import backups
     from letta_stack.topology.project import Project
 
-    stack = Project.of(env, project=project)
+    stack = on_kubernetes(env, project=project, context=context) or Project.of(env, project=project)
     place = places.of(stack, dir)
     setting = stack.setting(backups.RECIPIENTS_VARIABLE)
     with lock.held(stack.name):
@@ -46,7 +48,12 @@ def create(
 
 @task(name="list", help={**COMMON, "json": "print JSON"})
 def list_(
-    _: Context, env: str = "single", project: str = "", dir: str = "", json: bool = False
+    _: Context,
+    env: str = "single",
+    project: str = "",
+    dir: str = "",
+    json: bool = False,
+    context: str = "",
 ) -> None:
     """Show the backups of a topology, the oldest first."""
     from letta_stack.base import console
@@ -54,10 +61,10 @@ def list_(
     from letta_stack.operate import place as places
     from letta_stack.topology.project import Project
 
-    stack = Project.of(env, project=project)
+    stack = on_kubernetes(env, project=project, context=context) or Project.of(env, project=project)
     with places.of(stack, dir).every() as found:
         console.result(listing.as_json(found) if json else listing.as_text(found))
-    if not json and (recoverable := archive.as_text(stack)):
+    if not json and isinstance(stack, Project) and (recoverable := archive.as_text(stack)):
         console.result(recoverable)
 
 
@@ -69,6 +76,7 @@ def verify(
     backup: str = "latest",
     dir: str = "",
     identity: str = "",
+    context: str = "",
 ) -> None:
     """Restore a backup into a temporary database and compare."""
     from letta_stack.base import console
@@ -76,7 +84,7 @@ def verify(
     from letta_stack.operate import verify as verification
     from letta_stack.topology.project import Project
 
-    stack = Project.of(env, project=project)
+    stack = on_kubernetes(env, project=project, context=context) or Project.of(env, project=project)
     with places.of(stack, dir).find(backup) as found:
         console.result(verification.verify_for(stack, found, identity=identity))
 
@@ -106,6 +114,7 @@ def restore(
     foreign: bool = False,
     to_time: str = "",
     yes: bool = False,
+    context: str = "",
 ) -> None:
     """Put a backup, or a moment of the archive, in the place of the data of a running topology."""
     from letta_stack.errors import BadValue
@@ -114,9 +123,13 @@ def restore(
     from letta_stack.operate import restore as restoration
     from letta_stack.topology.project import Project
 
-    stack = Project.of(env, project=project)
+    stack = on_kubernetes(env, project=project, context=context) or Project.of(env, project=project)
     place = places.of(stack, dir)
     if to_time:
+        if not isinstance(stack, Project):
+            raise BadValue(
+                f"--to-time: --env {env} has no archive; take a backup: `inv backup.list`"
+            )
         if backup != "latest" or identity or foreign:
             raise BadValue(
                 "--to-time is of the archive; leave --backup, --identity and --foreign out"
@@ -159,13 +172,14 @@ def prune(
     keep: str = "7",
     days: str = "7",
     dry_run: bool = False,
+    context: str = "",
 ) -> None:
     """Delete old backups; never the newest, nor the newest verified."""
     from letta_stack.base import flags, lock
     from letta_stack.operate import place as places
     from letta_stack.topology.project import Project
 
-    stack = Project.of(env, project=project)
+    stack = on_kubernetes(env, project=project, context=context) or Project.of(env, project=project)
     numbers = {"keep": flags.count("--keep", keep), "days": flags.count("--days", days)}
     with lock.held(stack.name):
         places.of(stack, dir).prune(**numbers, dry_run=dry_run)

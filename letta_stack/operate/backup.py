@@ -5,21 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from letta_stack.base import console, process
-from letta_stack.errors import BackupNoRoom, CommandFailed, NotRunning, SecretsUnprotected
-from letta_stack.operate import dump, manifest, postgres, secrets_bundle, store
+from letta_stack.base import console
+from letta_stack.errors import BackupNoRoom, CommandFailed, SecretsUnprotected
+from letta_stack.operate import dump, manifest, secrets_bundle, store
 from letta_stack.operate.manifest import Manifest
-from letta_stack.pins.file import Pins
-from letta_stack.secrets import archive
-from letta_stack.secrets.store import Store
 from letta_stack.topology import metrics
 from letta_stack.topology.backups import RECIPIENTS_VARIABLE
-from letta_stack.topology.catalogue import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,11 +24,11 @@ if TYPE_CHECKING:
     from letta_stack.operate.postgres import Postgres
     from letta_stack.operate.secrets_bundle import Secrets
     from letta_stack.operate.store import Backup
+    from letta_stack.topology.clustered import Clustered
     from letta_stack.topology.project import Project
 
 MIB = 1024**2
 RESERVE = 256 * MIB  # what a backup leaves to everything else on its disk
-VERSION_LABEL = "org.opencontainers.image.version"
 
 
 def recipients(given: Sequence[str], setting: str, directory: Path) -> list[str]:
@@ -52,7 +47,7 @@ def listed(text: str) -> list[str]:
 
 
 def create(
-    project: Project,
+    stack: Project | Clustered,
     *,
     directory: Path,
     to: Sequence[str],
@@ -61,7 +56,7 @@ def create(
     reason: str = "by hand",
     bucket: Bucket | None = None,
 ) -> Backup:
-    """Back a running project up into a new directory below ``directory``; with a ``bucket`` it goes on to there.
+    """Back a running stack up into a new directory below ``directory``; with a ``bucket`` it goes on to there.
 
     ``to`` are age recipients for the secrets. ``clear`` writes them as they are instead, ``omit`` leaves them out: such a
     backup restores only where the same encryption key still is. Raises ``SecretsUnprotected`` if none of the three is
@@ -74,10 +69,11 @@ def create(
         )
     for one in to:
         secrets_bundle.recipient(one)
-    source = postgres.of(project)
-    server = server_container(project)
-    secrets = secrets_of(project, server)
-    about = {"reason": reason, **origin(project, source, server)}
+    from letta_stack.operate.holders import choose  # noqa: PLC0415 - the schedule's image has nothing for clusters
+
+    holder = choose.of(stack)
+    source, secrets = holder.postgres(), holder.secrets()
+    about = {"reason": reason, **holder.origin(source)}
     return write(source, secrets, about, directory=directory, to=to, clear=clear, bucket=bucket)
 
 
@@ -138,16 +134,6 @@ def write(
     return store.Backup(directory / name, replace(written))
 
 
-def secrets_of(project: Project, server: str) -> Secrets:
-    """Collect the secrets of a server's container, with the key of the archive, which the server has no use for."""
-    secrets = secrets_bundle.collect(server)
-    key = Store.of(project.name).path(archive.KEY)
-    if not key.exists():
-        return secrets
-    path = f"run/secrets/{archive.KEY}"
-    return replace(secrets, files={**secrets.files, path: b64encode(key.read_bytes()).decode()})
-
-
 def check_room(directory: Path, database_bytes: int) -> None:
     """Raise ``BackupNoRoom`` unless even a dump that does not compress would fit."""
     free = shutil.disk_usage(directory).free
@@ -166,39 +152,12 @@ def is_full(error: Exception) -> bool:
     return isinstance(error, CommandFailed) and "no space left" in error.stderr.lower()
 
 
-def server_container(project: Project) -> str:
-    """Return a container of the server, a running one if there is one. Raises ``NotRunning``."""
-    states = [state for state in project.runner.states() if state.service == SERVER]
-    if not states:
-        raise NotRunning(
-            f"{project.name} has no {SERVER}, so nobody knows its encryption key; start it with "
-            f"`inv up {project.flags}`"
-        )
-    return min(states, key=lambda state: state.state != "running").container
-
-
 def write_secrets(directory: Path, secrets: Secrets, *, to: Sequence[str], clear: bool) -> None:
     """Write the secrets, for their recipients if there are any."""
     if to:
         (directory / manifest.SEALED_SECRETS).write_bytes(secrets_bundle.encrypt(secrets, to))
     elif clear:
         (directory / manifest.CLEAR_SECRETS).write_bytes(secrets.to_json())
-
-
-def origin(project: Project, source: Postgres, server: str) -> dict[str, Any]:
-    """Collect what the manifest says about the stack that the backup comes from."""
-    template = "{{.Image}} {{index .Config.Labels " + f'"{VERSION_LABEL}"' + "}}"
-    inspect = ["docker", "container", "inspect", "--format", template]
-    server_image, _, letta = process.capture([*inspect, server]).strip().partition(" ")
-    database_image, _, _ = process.capture([*inspect, source.container]).strip().partition(" ")
-    return {
-        "topology": project.topology.name,
-        "project": project.name,
-        "stack_version": Pins.load()["LETTA_STACK_VERSION"],
-        "letta_version": letta,
-        "server_image": server_image,
-        "database_image": database_image,
-    }
 
 
 def database(source: Postgres, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def write(postgres: Postgres, target: Path) -> dict[str, tables.Table]:
         psql.stdin.flush()
         options = ["--format=custom", f"--compress={COMPRESSION}", f"--snapshot={snapshot}"]
         options.append(f"--dbname={postgres.name}")
-        process.stream(postgres.argv("pg_dump", *options), stdout=file)
+        postgres.dump(file, *options)
         stdout, stderr = psql.communicate()
         if psql.returncode != 0:
             raise CommandFailed(session, psql.returncode, stderr)

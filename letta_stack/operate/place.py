@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from letta_stack.operate.store import Backup
+    from letta_stack.topology.clustered import Clustered
     from letta_stack.topology.project import Project
 
 
@@ -57,11 +58,11 @@ class Place:
         return str(backup.directory) if self.bucket is None else f"{self.bucket}/{backup.id}"
 
 
-def of(project: Project, given: str) -> Place:
+def of(stack: Project | Clustered, given: str) -> Place:
     """Return the place of a flag, else that of the setting, else the directory below .state/. Raises ``BadValue``."""
-    address = given or project.setting(TO_VARIABLE)
+    address = given or stack.setting(TO_VARIABLE)
     if not address.startswith(SCHEME):
-        return Place(store.directory_of(project.name, address), None)
-    credentials = project.setting(CREDENTIALS_VARIABLE)
-    bucket = Bucket.of(address, project.name, credentials)
-    return Place(store.directory_of(project.name), bucket)
+        return Place(store.directory_of(stack.name, address), None)
+    credentials = stack.setting(CREDENTIALS_VARIABLE)
+    bucket = Bucket.of(address, stack.name, credentials)
+    return Place(store.directory_of(stack.name), bucket)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from letta_stack.base import process
 from letta_stack.errors import CommandFailed, DatabaseElsewhere, NotRunning
@@ -32,11 +32,17 @@ class Postgres:
 
     def argv(self, program: str, *arguments: str, interactive: bool = False) -> list[str]:
         """Write the command that runs one of PostgreSQL's programs in the container."""
+        words = ["sh", "-c", WITH_PROGRAMS, "sh", program, f"--username={self.superuser}"]
+        return self.inside(*words, *arguments, interactive=interactive)
+
+    def inside(self, *command: str, interactive: bool = False) -> list[str]:
+        """Write the command that runs something in the container, as PostgreSQL's user."""
         options = ["--interactive"] if interactive else []
-        inside = ["sh", "-c", WITH_PROGRAMS, "sh", program, f"--username={self.superuser}"]
-        return [
-            "docker", "exec", *options, "--user", "postgres", self.container, *inside, *arguments,
-        ]  # fmt: skip
+        return ["docker", "exec", *options, "--user", "postgres", self.container, *command]
+
+    def dump(self, file: IO[bytes], *options: str) -> None:
+        """Let pg_dump write to a file. Raises ``CommandFailed``."""
+        process.stream(self.argv("pg_dump", *options), stdout=file)
 
     def psql(self, *arguments: str, database: str = "") -> list[str]:
         """Write a psql command that reads its statements from standard input and stops at the first error."""

@@ -11,7 +11,8 @@ from letta_stack.base import console, lock, process
 from letta_stack.base.progress import Progress
 from letta_stack.base.wait import wait_until
 from letta_stack.errors import BackupForeign, MomentOutOfRange, RestoreFailed
-from letta_stack.operate import archive, backup, postgres, restore, restore_checks, scratch, verify
+from letta_stack.operate import archive, backup, postgres, restore, restore_checks, samples, scratch
+from letta_stack.operate.holders.one_host import OneHost
 from letta_stack.operate.postgres import OWNER, Postgres
 from letta_stack.topology import lifecycle
 from letta_stack.topology.backups import RECIPIENTS_VARIABLE
@@ -78,21 +79,21 @@ def extract(
     size = int(source.value("SELECT pg_database_size(current_database())"))
     restore_checks.refuse_bytes(COPIES * size, source)
     archive.complete(source)
-    server = backup.server_container(project)
-    held = backup.secrets_of(project, server)
+    holder = OneHost(project)
+    held = holder.secrets()
     with recovered(project, moment, source) as past:
-        samples = verify.encrypted_samples(past, past.name)
+        sealed = samples.encrypted(past, past.name)
         image = process.capture(
-            ["docker", "container", "inspect", "--format", "{{.Image}}", server]
+            ["docker", "container", "inspect", "--format", "{{.Image}}", holder.server()]
         ).strip()
-        if samples and not verify.readable(image, samples, held.encryption_key):
+        if sealed and not samples.readable(samples.python_of(image), sealed, held.encryption_key):
             raise BackupForeign(
                 f"what was encrypted at {moment.isoformat(' ')} cannot be read with the present encryption key; take a "
                 "backup of that time, which has its own: `inv backup.restore --backup NAME --identity FILE`"
             )
         about = {
             "reason": f"the state of {moment.isoformat(' ')}",
-            **backup.origin(project, source, server),
+            **holder.origin(source),
         }
         return backup.write(past, held, about, directory=directory, to=to, clear=clear)
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from letta_stack.base import console, lock, process
+from letta_stack.base import console, lock
 from letta_stack.base.progress import Progress
 from letta_stack.errors import (
     BackupBroken,
@@ -19,30 +19,30 @@ from letta_stack.errors import (
 from letta_stack.operate import backup as backups
 from letta_stack.operate import (
     manifest,
-    postgres,
     restore_checks,
     scratch,
-    secrets_bundle,
     verify,
 )
+from letta_stack.operate.holders import choose
 from letta_stack.operate.postgres import identifier, literal
 from letta_stack.topology import lifecycle
 from letta_stack.topology.backups import RECIPIENTS_VARIABLE
-from letta_stack.topology.catalogue import SERVER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
+    from letta_stack.operate.holders.protocol import Holder
     from letta_stack.operate.manifest import Manifest
     from letta_stack.operate.postgres import Postgres
     from letta_stack.operate.store import Backup
+    from letta_stack.topology.clustered import Clustered
     from letta_stack.topology.project import Project
 
 SWAP_ATTEMPTS = 5
 
 
 def run(
-    project: Project,
+    stack: Project | Clustered,
     backup: Backup,
     *,
     identity: str,
@@ -54,16 +54,16 @@ def run(
 ) -> None:
     """Restore once that is confirmed, while nobody else changes the project; see ``restore``."""
     if not yes:
-        lifecycle.confirm(f"replace the data of {project.name} with backup {backup.id}?")
-    with lock.held(project.name):
+        lifecycle.confirm(f"replace the data of {stack.name} with backup {backup.id}?")
+    with lock.held(stack.name):
         before = restore(
-            project,
+            stack,
             backup,
             identity=Path(identity) if identity else None,
             directory=directory,
             to=[]
             if clear
-            else backups.recipients(recipients, project.setting(RECIPIENTS_VARIABLE), directory),
+            else backups.recipients(recipients, stack.setting(RECIPIENTS_VARIABLE), directory),
             clear=clear,
             foreign=foreign,
         )
@@ -71,7 +71,7 @@ def run(
 
 
 def restore(
-    project: Project,
+    stack: Project | Clustered,
     backup: Backup,
     *,
     identity: Path | None,
@@ -80,27 +80,26 @@ def restore(
     clear: bool = False,
     foreign: bool = False,
 ) -> Backup:
-    """Put a backup in the place of a running project's database; return the backup of what was there before.
+    """Put a backup in the place of a running stack's database; return the backup of what was there before.
 
     ``directory``, ``to`` and ``clear`` are for that one, as in ``backup.create``; ``foreign`` takes a backup of another
-    project. Everything that can refuse the backup does so before anything changes. Raises ``BackupBroken``,
+    stack. Everything that can refuse the backup does so before anything changes. Raises ``BackupBroken``,
     ``BackupForeign``, ``BackupNewer``, ``BackupNoRoom``, ``IdentityWrong``, ``RestoreFailed``.
     """
     about = verify.required(backup)
     manifest.check_files(backup.directory, about)
-    target = postgres.of(project)
-    server = backups.server_container(project)
-    current = secrets_bundle.collect(server)
+    holder = choose.of(stack)
+    target, current = holder.postgres(), holder.secrets()
     key = verify.encryption_key(backup, about, identity=identity, key=current.encryption_key)
     manifest.check_seal(backup.directory, key, backup.id)
     new_key = key if key != current.encryption_key else ""
     restore_checks.refuse_foreign(
-        project, about, foreign=foreign, new_key=new_key, given=current.environment
+        stack, about, foreign=foreign, new_key=new_key, given=current.environment
     )
-    restore_checks.refuse_newer(about, target, server)
+    restore_checks.refuse_newer(about, target, holder)
     restore_checks.refuse_full(about, target)
     before = backups.create(
-        project,
+        stack,
         directory=directory,
         to=to,
         clear=clear,
@@ -111,7 +110,7 @@ def restore(
     fresh = f"{target.name}_restore_{backup.id.lower()}"
     with Progress(f"restoring {backup.id} beside the present database"):
         load(target, backup, about, fresh)
-    replace_database(project, target, server, fresh=fresh, new_key=new_key, before=before)
+    replace_database(holder, target, fresh=fresh, new_key=new_key, before=before)
     return before
 
 
@@ -139,57 +138,28 @@ def drop(target: Postgres, database: str) -> None:
 
 
 def replace_database(
-    project: Project, target: Postgres, server: str, *, fresh: str, new_key: str, before: Backup
+    holder: Holder, target: Postgres, *, fresh: str, new_key: str, before: Backup
 ) -> None:
     """Exchange two databases and the key while no server works; undo it if the server does not come back."""
     old = f"{target.name}_before_{before.id.lower()}"
-    old_key = secrets_bundle.collect(server).encryption_key if new_key else ""
+    old_key = holder.secrets().encryption_key if new_key else ""
     try:
-        with stopped_servers(project, target):
+        with holder.stopped(target):
             swap(target, fresh, old)
             if new_key:
-                install_key(server, new_key)
-        lifecycle.wait_ready(project)
+                holder.install_key(new_key)
+        holder.wait_ready()
     except LettaStackError as error:
         undone = "the restored database stays in use"
-        with contextlib.suppress(LettaStackError), stopped_servers(project, target):
+        with contextlib.suppress(LettaStackError), holder.stopped(target):
             swap(target, old, fresh)
             if old_key:
-                install_key(server, old_key)
+                holder.install_key(old_key)
             undone = "the database from before is in use again"
         raise RestoreFailed(
             f"the restore did not end well ({error}); {undone}, and backup {before.id} holds it"
         ) from error
     drop(target, old)
-
-
-@contextlib.contextmanager
-def stopped_servers(project: Project, target: Postgres) -> Iterator[None]:
-    """Let the servers end their requests and stop, and start them again, whatever happens in between.
-
-    A server that has the database in its own container goes on until the block is over, and is restarted then.
-    """
-    states = [state for state in project.runner.states() if state.service == SERVER]
-    containers = [state.container for state in states]
-    if target.container in containers:
-        yield
-        process.capture(["docker", "restart", *containers])
-        return
-    with Progress("waiting for running turns to end"):
-        process.capture(["docker", "stop", *containers])
-    try:
-        yield
-    finally:
-        # Before the servers: a backup of an older schema is migrated where that is a service of its own.
-        for name in one_shots(project):
-            process.capture(["docker", "start", "--attach", name])
-        process.capture(["docker", "start", *containers])
-
-
-def one_shots(project: Project) -> list[str]:
-    """Return the containers that do their work once before the servers start."""
-    names = project.topology.one_shots
-    return [state.container for state in project.runner.states() if state.service in names]
 
 
 def swap(target: Postgres, fresh: str, old: str) -> None:
@@ -211,13 +181,3 @@ def swap(target: Postgres, fresh: str, old: str) -> None:
             time.sleep(0.5)
         else:
             return
-
-
-def install_key(server: str, key: str) -> None:
-    """Replace the encryption key on the server's volume; its next start uses it."""
-    directory = f"/{secrets_bundle.KEY_FILE}"
-    script = f"umask 077 && cat > {directory}.new && mv {directory}.new {directory} && rm -f {directory}.sha256"
-    image = process.capture(["docker", "container", "inspect", "--format", "{{.Image}}", server])
-    options = ["--rm", "--interactive", "--network=none", "--pull=never", "--user=0:0"]
-    options += [f"--volumes-from={server}", "--entrypoint=sh"]
-    process.capture(["docker", "run", *options, image.strip(), "-c", script], stdin=key + "\n")

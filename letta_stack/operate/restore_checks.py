@@ -10,21 +10,22 @@ from letta_stack.operate import backup as backups
 from letta_stack.operate import secrets_bundle
 
 if TYPE_CHECKING:
+    from letta_stack.operate.holders.protocol import Holder
     from letta_stack.operate.manifest import Manifest
     from letta_stack.operate.postgres import Postgres
+    from letta_stack.topology.clustered import Clustered
     from letta_stack.topology.project import Project
 
 ROOM = 1.2  # a restored database beside its indexes' temporary files
-VERSIONS = "/opt/letta/alembic/versions"
 
 
 def refuse_foreign(
-    project: Project, about: Manifest, *, foreign: bool, new_key: str, given: object
+    stack: Project | Clustered, about: Manifest, *, foreign: bool, new_key: str, given: object
 ) -> None:
     """Raise ``BackupForeign`` for a backup of somebody else, or one whose key cannot be put in place."""
-    if about.project != project.name and not foreign:
+    if about.project != stack.name and not foreign:
         raise BackupForeign(
-            f"backup {about.id} is of {about.project}, not of {project.name}; if that is meant, add --foreign"
+            f"backup {about.id} is of {about.project}, not of {stack.name}; if that is meant, add --foreign"
         )
     names = {secrets_bundle.KEY_VARIABLE, f"{secrets_bundle.KEY_VARIABLE}_FILE"}
     if new_key and isinstance(given, dict) and names & given.keys():
@@ -34,7 +35,7 @@ def refuse_foreign(
         )
 
 
-def refuse_newer(about: Manifest, target: Postgres, server: str) -> None:
+def refuse_newer(about: Manifest, target: Postgres, holder: Holder) -> None:
     """Raise ``BackupNewer`` if PostgreSQL or the server here could not read the backup."""
     here = target.value("SHOW server_version_num")
     if int(about.postgres_version.partition(".")[0]) > int(here) // 10000:
@@ -42,11 +43,7 @@ def refuse_newer(about: Manifest, target: Postgres, server: str) -> None:
             f"backup {about.id} is of PostgreSQL {about.postgres_version}, here runs {int(here) // 10000}; "
             "restore it where PostgreSQL is at least as new"
         )
-    image = process.capture(["docker", "container", "inspect", "--format", "{{.Image}}", server])
-    options = ["--rm", "--network=none", "--pull=never", "--entrypoint=grep", image.strip()]
-    pattern = f"^revision.*['\"]{about.revision}['\"]"
-    found = process.probe(["docker", "run", *options, "-rlE", pattern, VERSIONS])
-    if about.revision and not found.stdout.strip():
+    if about.revision and not holder.knows(about.revision):
         raise BackupNewer(
             f"backup {about.id} of Letta {about.letta_version} is at schema revision {about.revision}, which the "
             "server here does not know; start the newer server (LETTA_STACK_IMAGE), then restore"
@@ -61,9 +58,7 @@ def refuse_full(about: Manifest, target: Postgres) -> None:
 def refuse_bytes(size: int, target: Postgres) -> None:
     """Raise ``BackupNoRoom`` unless a database of ``size`` bytes fits beside the present one."""
     where = target.value("SHOW data_directory")
-    answer = process.capture(
-        ["docker", "exec", target.container, "df", "--output=avail", "--block-size=1", where]
-    )
+    answer = process.capture(target.inside("df", "--output=avail", "--block-size=1", where))
     free = int(answer.split()[-1])
     needed = int(size * ROOM)
     if free < needed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from letta_stack.base import console
 from letta_stack.base.paths import SECRETS
 from letta_stack.errors import BadValue
 from letta_stack.secrets.store import IMAGE_UID
-from letta_stack.topology import archive, secret_files
+from letta_stack.topology import archive, dotenv, secret_files
 from letta_stack.topology.backups import RECIPIENTS_VARIABLE
 from letta_stack.topology.catalogue import find_cluster
 from letta_stack.topology.render import choices, files, text
@@ -51,6 +52,11 @@ class Clustered:
             f" --context {shlex.quote(self.given['context'])}" if self.given.get("context") else ""
         )
         return f"--env {self.topology.name}{project}{context}"
+
+    def setting(self, name: str) -> str:
+        """Return what the shell or `.env` gives for a variable, "" if nobody sets it."""
+        sources = (os.environ, dotenv.values())
+        return next((source[name] for source in sources if name in source), "")
 
     def model(self, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return what compose makes of the entry. Every container has the image's own user: no file of this machine is mounted."""

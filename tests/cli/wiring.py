@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from letta_stack.base.paths import ROOT, STATE
+from letta_stack.operate.place import Place
 from letta_stack.telemetry.layout import DEFAULT_DIRECTORY
 
 PEM = str(ROOT / "LICENSE")  # a file that is there; nothing reads it
@@ -134,10 +135,15 @@ PROD_DEFAULT = (
     text("--project", "project.name", "letta-stack-prod", "mine"),
 )
 OUTPUT = text("--output", "target", "", "bundle.tar.gz")
-BACKUP_STACK = (
+ARCHIVED_STACK = (
     Wire("--env", "project.topology.name", "single", "dev", "dev"),
     text("--project", "project.name", "letta-stack-single", "mine"),
 )
+BACKUP_STACK = (
+    Wire("--env", "stack.topology.name", "single", "dev", "dev"),
+    text("--project", "stack.name", "letta-stack-single", "mine"),
+)
+BACKUP_CONTEXT = text("--context", "stack.given.context", "", "mine")
 DIRECTORY = Wire(
     "--dir", "directory", STATE / "letta-stack-single/backups", str(ROOT / "there"), ROOT / "there"
 )
@@ -145,6 +151,7 @@ PROTECTION = (
     Wire("--recipient", "to", [], "age1x", ["age1x"]),
     switch("--clear-secrets", "clear"),
 )
+NO_BACKUPS = Place(Path("nowhere"), None)
 ONE_BACKUP = SimpleNamespace(id="one", directory=None)
 BACKUP_READ: dict[str, Any] = {"letta_stack.operate.store:in_use": contextlib.nullcontext()}
 BACKUP_FOUND: dict[str, Any] = BACKUP_READ | {"letta_stack.operate.store:find": ONE_BACKUP}
@@ -666,7 +673,7 @@ TABLE = (
         "backup.restore",
         "letta_stack.operate.recovery:run",
         (
-            *BACKUP_STACK,
+            *ARCHIVED_STACK,
             DIRECTORY,
             Wire("--recipient", "recipients", [], "age1x", ["age1x"]),
             switch("--clear-secrets", "clear"),
@@ -674,6 +681,49 @@ TABLE = (
         ),
         base=("--to-time", "2026-11-27 19:00+00"),
         fixed={"to_time": "2026-11-27 19:00+00"},
+    ),
+    Wiring(
+        "backup.create",
+        "letta_stack.operate.backup:create",
+        (BACKUP_CONTEXT,),
+        base=ON_KUBERNETES,
+        answer=SimpleNamespace(directory="there"),
+        also=BACKUP_ALSO,
+        fixed={"stdout": "there\n"},
+    ),
+    Wiring(
+        "backup.list",
+        "letta_stack.operate.place:of",
+        (BACKUP_CONTEXT,),
+        base=ON_KUBERNETES,
+        answer=NO_BACKUPS,
+        fixed={"stdout": "backup  size  Letta  rows  secrets  verified  why\n"},
+    ),
+    Wiring(
+        "backup.verify",
+        "letta_stack.operate.verify:verify_for",
+        (BACKUP_CONTEXT,),
+        base=ON_KUBERNETES,
+        answer="verified",
+        also=BACKUP_FOUND,
+        fixed={"stdout": "verified\n"},
+    ),
+    Wiring(
+        "backup.restore",
+        "letta_stack.operate.restore:restore",
+        (BACKUP_CONTEXT,),
+        base=(*ON_KUBERNETES, "--yes"),
+        answer=SimpleNamespace(id="before"),
+        also=BACKUP_ALSO | BACKUP_FOUND,
+        fixed={"stdout": "restored one; what was there before is backup before\n"},
+    ),
+    Wiring(
+        "backup.prune",
+        "letta_stack.operate.place:of",
+        (BACKUP_CONTEXT,),
+        base=ON_KUBERNETES,
+        answer=NO_BACKUPS,
+        also=BACKUP_ALSO,
     ),
     Wiring(
         "backup.prune",

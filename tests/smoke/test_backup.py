@@ -22,6 +22,7 @@ from letta_stack.errors import (
 )
 from letta_stack.operate import backup, manifest, postgres, restore, store, verify
 from letta_stack.operate import secrets_bundle as bundle
+from letta_stack.operate.holders.one_host import OneHost
 from tests.smoke import harness
 from tests.smoke.conftest import arguments_of
 
@@ -61,7 +62,7 @@ def test_a_backup_brings_back_what_was_there_and_a_bad_one_changes_nothing(
     )
     assert opened.encryption_key == secrets["encryption-key"]
 
-    proved = verify.verify(made, identity=tmp_path / "mine", key="")
+    proved = verify.verify(OneHost(stack), made, identity=tmp_path / "mine", key="")
     assert "encrypted values: one of them read" in proved
     assert store.find(directory, "latest").verified
 
@@ -124,4 +125,4 @@ def assert_bad_ones_are_refused(deployment: Deployment, good: store.Backup, tmp_
         "public.agents": replace(good.manifest.tables["public.agents"], rows=99),
     }
     with pytest.raises(BackupDiffers, match="instead of 99"):
-        verify.verify(copy("lies", tables=wrong), identity=None, key=key)
+        verify.verify(OneHost(stack), copy("lies", tables=wrong), identity=None, key=key)

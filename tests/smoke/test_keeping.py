@@ -20,6 +20,7 @@ from letta_stack.errors import BackupNoRoom, StoreFailed
 from letta_stack.operate import backup, manifest, postgres, restore, restore_checks, store, verify
 from letta_stack.operate.bucket import Bucket
 from letta_stack.operate.faults import disk
+from letta_stack.operate.holders.one_host import OneHost
 from letta_stack.operate.place import Place
 from letta_stack.topology import metrics
 from letta_stack.topology.catalogue import BACKUP, DATABASE
@@ -237,7 +238,7 @@ def test_backups_are_made_by_themselves_and_can_be_restored(
     with Place(directory, None).find("latest") as first:
         identity = tmp_path / "identity"
         identity.write_text(str(IDENTITY))
-        assert "are equal" in verify.verify(first, identity=identity, key="")
+        assert "are equal" in verify.verify(OneHost(small.stack), first, identity=identity, key="")
         everything = b"".join(one.read_bytes() for one in first.directory.iterdir())
         assert not [name for name, one in small.secrets().items() if one.encode() in everything]
         metric = metrics.directory(small.stack.name) / f"{metrics.BACKUP}.prom"
@@ -326,7 +327,7 @@ def test_backups_go_to_a_store_and_come_back(small: Deployment, tmp_path: Path) 
 
         key = small.secrets()["encryption-key"]
         with bucket.find("latest") as found:
-            assert "are equal" in verify.verify(found, identity=None, key=key)
+            assert "are equal" in verify.verify(OneHost(small.stack), found, identity=None, key=key)
         with bucket.every() as listed:
             assert listed[0].verified
         call(small, "POST", "/agents/", {"model": harness.MODEL, "name": "too-late"})

@@ -22,6 +22,7 @@ from letta_stack.operate import (
     store,
     verify,
 )
+from letta_stack.operate.holders.one_host import OneHost
 from letta_stack.operate.place import Place
 from letta_stack.secrets import archive as secrets
 from letta_stack.secrets.store import Store
@@ -173,7 +174,9 @@ def test_backups_and_moments_with_tls_inside_beside_what_watches(
     harness.expect(lambda: store.every(directory), timeout=120, what="a backup of the schedule")
     (tmp_path / "identity").write_text(str(IDENTITY))
     with Place(directory, None).find("latest") as found:
-        assert "are equal" in verify.verify(found, identity=tmp_path / "identity", key="")
+        assert "are equal" in verify.verify(
+            OneHost(stack), found, identity=tmp_path / "identity", key=""
+        )
         sealed = (found.directory / manifest.SEALED_SECRETS).read_bytes()
         files = secrets_bundle.decrypt(sealed, tmp_path / "identity").files
         key = b64decode(files[f"run/secrets/{secrets.KEY}"]).decode().strip()

@@ -20,6 +20,7 @@ from letta_stack.operate import backup as backups
 from letta_stack.operate import dump, postgres
 from letta_stack.operate.adopt import copied, facts, load, source, switch
 from letta_stack.operate.adopt.place import Place
+from letta_stack.operate.holders.one_host import OneHost
 from letta_stack.topology import lifecycle, upgrading
 from letta_stack.topology.upgrading import Unfinished
 
@@ -66,7 +67,7 @@ def move(project: Project, data: Data, *, image: str, database: str, sources: So
             target = postgres.of(project)
             load.load(target, work / "database.dump", content, schema=before.schema, fresh=FRESH)
             target.query(dump.settings_sql(FRESH, load.kept(settings)), database="postgres")
-            server = backups.server_container(project)
+            server = OneHost(project).server()
             switch.switch(project, target, server, fresh=FRESH, counts=before.counts)
         except (LettaStackError, KeyboardInterrupt) as error:
             undo(project)

@@ -21,6 +21,7 @@ from letta_stack.image.sources import Sources
 from letta_stack.operate import backup as backups
 from letta_stack.operate import deploy, dump, plan, postgres, secrets_bundle, store
 from letta_stack.operate.adopt import examine, load, place, sealing, source, switch
+from letta_stack.operate.holders.one_host import OneHost
 from letta_stack.topology import (
     capacity,
     deployed,
@@ -130,7 +131,7 @@ def take(project: Project, found: Found, content: Mapping[str, Table], file: Pat
         if not new:
             back_up(project, found)
         load.load(target, file, content, schema=found.facts.schema, fresh=FRESH)
-        server = backups.server_container(project)
+        server = OneHost(project).server()
         encrypt(target, found.key, server)
         switch.switch(project, target, server, fresh=FRESH, counts=found.facts.counts)
         if project.topology.monitoring:

@@ -13,6 +13,7 @@ from letta_stack.errors import AdoptFailed, CommandFailed, LettaStackError
 from letta_stack.image import contract
 from letta_stack.operate import restore, secrets_bundle
 from letta_stack.operate.adopt import facts
+from letta_stack.operate.holders.one_host import OneHost
 from letta_stack.topology import lifecycle
 
 if TYPE_CHECKING:
@@ -44,14 +45,14 @@ def switch(
     """
     old = f"{target.name}_before_{datetime.now(UTC):%Y%m%dt%H%M%Sz}"
     try:
-        with restore.stopped_servers(project, target):
+        with OneHost(project).stopped(target):
             restore.swap(target, fresh, old)
         lifecycle.wait_ready(project)
         prove(target, server, counts)
     except (LettaStackError, KeyboardInterrupt) as error:
         undone = f"the database {fresh} stays in use, {old} is the one from before"
         with contextlib.suppress(LettaStackError):
-            with restore.stopped_servers(project, target):
+            with OneHost(project).stopped(target):
                 restore.swap(target, old, fresh)
             undone = "the database from before is in use again"
             restore.drop(target, fresh)

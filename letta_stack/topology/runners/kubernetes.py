@@ -46,7 +46,7 @@ class Kubernetes:
     def get(self, *arguments: str) -> list[dict[str, Any]]:
         """Return the objects that kubectl finds."""
         answer = process.capture(self.argv("get", *arguments, "--output", "json"))
-        found: dict[str, Any] = json.loads(answer)
+        found: dict[str, Any] = json.loads(answer or '{"items": []}')
         return list(found["items"]) if "items" in found else [found]
 
     def mine(self, kinds: str) -> list[dict[str, Any]]:

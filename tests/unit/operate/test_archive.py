@@ -26,8 +26,9 @@ from letta_stack.errors import (
     SecretsLost,
 )
 from letta_stack.image import pgbackrest, third_party
-from letta_stack.operate import archive, backup, postgres, recovery, restore_checks, verify
+from letta_stack.operate import archive, postgres, recovery, restore_checks, samples
 from letta_stack.operate.archive import Range
+from letta_stack.operate.holders.one_host import OneHost
 from letta_stack.operate.postgres import Postgres
 from letta_stack.secrets import archive as secrets
 from letta_stack.secrets.store import Store
@@ -222,14 +223,16 @@ def test_what_the_present_key_cannot_read_is_not_made_a_backup(
         (Postgres, "value", "1"),
         (restore_checks, "refuse_bytes", None),
         (archive, "complete", None),
-        (backup, "server_container", "mine-letta-server-1"),
-        (backup, "secrets_of", held),
+        (OneHost, "server", "mine-letta-server-1"),
+        (OneHost, "secrets", held),
         (process, "capture", "sha256:1"),
-        (verify, "encrypted_samples", ["sealed"]),
+        (samples, "encrypted", ["sealed"]),
     ):
         monkeypatch.setattr(module, name, lambda *_, answer=answer, **__: answer)
     monkeypatch.setattr(
-        verify, "readable", lambda *asked: asked != ("sha256:1", ["sealed"], "present")
+        samples,
+        "readable",
+        lambda *asked: asked != (samples.python_of("sha256:1"), ["sealed"], "present"),
     )
 
     @contextlib.contextmanager

@@ -56,16 +56,14 @@ def deploy(
     """Replace the servers of a running topology without a failed request."""
     from letta_stack.operate import deploy as deployment
     from letta_stack.operate import rollout
-    from letta_stack.topology.clustered import refuse_others
     from letta_stack.topology.project import Project
 
-    if cluster := on_kubernetes(env, project=project, context=context):
-        refuse_others(env, maintenance=maintenance, no_backup=no_backup)
-        rollout.deploy(cluster, image=image, dry_run=dry_run, yes=yes)
-        return
     order = deployment.Order(
         image=image, version=version, dry_run=dry_run, maintenance=maintenance, backup=not no_backup
     )
+    if cluster := on_kubernetes(env, project=project, context=context):
+        rollout.deploy(cluster, order, yes=yes)
+        return
     deployment.deploy(Project.of(env, project=project), order)
 
 

@@ -77,6 +77,16 @@ def create(
     return write(source, secrets, about, directory=directory, to=to, clear=clear, bucket=bucket)
 
 
+def before(stack: Project | Clustered, *, reason: str) -> Backup:
+    """Back up what is there before it is changed, in the usual directory; raises as ``create`` does.
+
+    Without recipients the secrets stay out: they stay where they are, so nobody need be able to read a copy of them.
+    """
+    directory = store.directory_of(stack.name)
+    to = recipients([], stack.setting(RECIPIENTS_VARIABLE), directory)
+    return create(stack, directory=directory, to=to, omit=not to, reason=reason)
+
+
 def write(
     source: Postgres,
     secrets: Secrets,

@@ -26,14 +26,13 @@ from letta_stack.errors import (
     BadValue,
     CommandFailed,
     DeployFailed,
-    DeployRefused,
     LettaStackError,
     NothingToRollBack,
 )
 from letta_stack.image import server
 from letta_stack.image.sources import Sources
 from letta_stack.operate import backup as backups
-from letta_stack.operate import dump, plan, postgres, replicas, store
+from letta_stack.operate import dump, plan, postgres, replicas
 from letta_stack.registry.reference import check_tag
 from letta_stack.topology import (
     capacity,
@@ -46,7 +45,6 @@ from letta_stack.topology import (
     running,
     secret_files,
 )
-from letta_stack.topology.backups import RECIPIENTS_VARIABLE
 from letta_stack.topology.catalogue import MIGRATION, SERVER
 from letta_stack.topology.deployed import IMAGE_VARIABLE, Deployment, Unfinished
 
@@ -111,11 +109,8 @@ def _deploy(project: Project, order: Order) -> None:
     names = [one.container for one in present]
     for line in plan.summary(target, replicas=count, now=names, needed=needed):
         console.say(line)
-    if needed.breaking and not order.maintenance:
-        raise DeployRefused(
-            f"the present replicas would not survive {len(needed.breaking)} steps of the migration "
-            f"({', '.join(needed.breaking)}); allow a pause: --maintenance"
-        )
+    if not order.maintenance:
+        plan.refuse_breaking(needed)
     if order.dry_run:
         return
     project = project.with_variables(
@@ -150,14 +145,7 @@ def prepare(
         return begun
     if not deployed.history(project.name):
         remember_present(project, count)
-    made = ""
-    if backup:
-        directory = store.directory_of(project.name)
-        to = backups.recipients([], project.setting(RECIPIENTS_VARIABLE), directory)
-        # Without recipients the secrets stay out: they stay where they are.
-        made = backups.create(
-            project, directory=directory, to=to, omit=not to, reason=f"before {target.tag}"
-        ).id
+    made = backups.before(project, reason=f"before {target.tag}").id if backup else ""
     fresh = Unfinished(started=time.time(), to=describe(target, count, made))
     deployed.begin(project.name, fresh)
     return fresh

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = "letta-stack/deployed"
 VERSION_LABEL = "org.opencontainers.image.version"
+PYTHON = "/usr/bin/python3"
 # What replicas of the version before would notice, while both run.
 BREAKING = re.compile(r"\bop\.(drop_\w+|alter_column|rename_table)\b")
 READ = """
@@ -93,10 +94,13 @@ def migration(revision: str, rows: Sequence[Sequence[str]]) -> Migration:
 
 def migrations_of(reference: str) -> list[list[str]]:
     """Read the migrations of an image."""
-    options = ["--rm", "--network=none", "--pull=never", "--entrypoint=/usr/bin/python3"]
-    rows: list[list[str]] = json.loads(
-        process.capture(["docker", "run", *options, reference, "-IS", "-c", READ])
-    )
+    options = ["--rm", "--network=none", "--pull=never", f"--entrypoint={PYTHON}"]
+    return read(["docker", "run", *options, reference])
+
+
+def read(python: Sequence[str]) -> list[list[str]]:
+    """Read the migrations of an image; ``python`` is the command that runs its interpreter. Raises ``CommandFailed``."""
+    rows: list[list[str]] = json.loads(process.capture([*python, "-IS", "-c", READ]))
     return rows
 
 
@@ -106,7 +110,21 @@ def summary(one: Image, *, replicas: int, now: Sequence[str], needed: Migration)
         f"image      {one.reference} ({one.digest[7:19]}, Letta {one.letta_version})",
         f"replicas   {replicas} new ones beside {', '.join(now) or 'none'}; those end their requests and go",
     ]
+    return [*lines, described(needed)]
+
+
+def described(needed: Migration) -> str:
+    """Say in a line what would be done to the schema."""
     if not needed.steps:
-        return [*lines, "migration  none"]
+        return "migration  none"
     kind = "with a maintenance window" if needed.breaking else "while the present replicas run"
-    return [*lines, f"migration  {len(needed.steps)} steps, {kind}: {', '.join(needed.steps)}"]
+    return f"migration  {len(needed.steps)} steps, {kind}: {', '.join(needed.steps)}"
+
+
+def refuse_breaking(needed: Migration) -> None:
+    """Raise ``DeployRefused`` if the present replicas would not survive the migration."""
+    if needed.breaking:
+        raise DeployRefused(
+            f"the present replicas would not survive {len(needed.breaking)} steps of the migration "
+            f"({', '.join(needed.breaking)}); allow a pause: --maintenance"
+        )

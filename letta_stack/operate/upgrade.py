@@ -19,10 +19,9 @@ from letta_stack.errors import (
 )
 from letta_stack.image.sources import Sources
 from letta_stack.operate import backup as backups
-from letta_stack.operate import deploy, dump, plan, postgres, store
+from letta_stack.operate import deploy, dump, plan, postgres
 from letta_stack.operate.adopt import major
 from letta_stack.topology import as_running, capacity, inputs, lifecycle, secret_files, upgrading
-from letta_stack.topology.backups import RECIPIENTS_VARIABLE
 from letta_stack.topology.catalogue import DATABASE, SERVER
 from letta_stack.topology.deployed import IMAGE_VARIABLE
 
@@ -176,11 +175,7 @@ def replace(project: Project, step: Step, sources: Sources) -> None:
     made = ""
     if step.migration is not None:
         with lock.held(project.name):
-            directory = store.directory_of(project.name)
-            to = backups.recipients([], project.setting(RECIPIENTS_VARIABLE), directory)
-            made = backups.create(
-                project, directory=directory, to=to, omit=not to, reason="before an upgrade"
-            ).id
+            made = backups.before(project, reason="before an upgrade").id
     if step.old:
         process.capture(["docker", "tag", step.old.digest, step.old.tag])
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from letta_stack.base.wait import wait_until
 from letta_stack.errors import NodesCannotPull, RolloutFailed, WaitTimedOut
 from letta_stack.topology.render.kubernetes.objects import NAME
-from letta_stack.topology.runners.kubernetes import REVISION
+from letta_stack.topology.runners.kubernetes import REVISION, parse_pod
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -120,5 +120,12 @@ def refuse_broken(seen: Sequence[Mapping[str, Any]]) -> None:
 
 
 def overview(mine: Kubernetes) -> str:
-    """Say how far each pod is."""
-    return ", ".join(dict.fromkeys(map(str, mine.states())))
+    """Say how far each pod is, and why one has no node."""
+    pods = mine.mine("pods")
+    homeless = [
+        condition["message"]
+        for pod in pods
+        for condition in pod["status"].get("conditions") or []
+        if condition["type"] == "PodScheduled" and condition["status"] == "False"
+    ]
+    return ", ".join(dict.fromkeys([*map(str, map(parse_pod, pods)), *homeless]))

@@ -589,8 +589,11 @@ TABLE = (
         "letta_stack.operate.rollout:deploy",
         (
             CONTEXT,
-            text("--image", "image", "", "me/letta:2"),
-            switch("--dry-run", "dry_run"),
+            text("--image", "order.image", "", "me/letta:2"),
+            text("--version", "order.version", "", "0.16.7"),
+            switch("--dry-run", "order.dry_run"),
+            switch("--maintenance", "order.maintenance"),
+            Wire("--no-backup", "order.backup", default=True, given=None, value=False),
             switch("--yes", "yes"),
         ),
         base=ON_KUBERNETES,

@@ -15,6 +15,7 @@ import yaml
 from letta_stack import errors
 from letta_stack.base import process
 from letta_stack.base.paths import ROOT
+from letta_stack.operate import store
 from letta_stack.topology import trial_cluster
 from letta_stack.topology.catalogue import GATEWAY, SERVER
 from letta_stack.topology.runners.kubernetes import CLUSTER
@@ -138,6 +139,25 @@ def test_what_a_cluster_cannot_take_is_refused_before_anything_is_there(
 
     assert (code, said in text) == (error.exit_code, True), text
     assert not process.probe(deployment.cluster.argv("get", "namespace", other)).ok
+
+
+@pytest.mark.last(order=1)
+@pytest.mark.timeout(ROLLOUT_SECONDS, func_only=True)
+def test_what_was_deleted_comes_back_from_a_backup(
+    deployment: OnKubernetes, client: Letta, agent: AgentState, tmp_path: Path
+) -> None:
+    there = ("--dir", str(tmp_path / "backups"), "--clear-secrets")
+    on_kubernetes.inv("backup.create", *FLAGS, *there)
+    on_kubernetes.inv("backup.verify", *FLAGS, *there[:2])
+    (before,) = store.every(tmp_path / "backups")
+    assert before.verified
+    assert before.manifest is not None
+    client.agents.delete(agent.id)
+
+    on_kubernetes.inv("backup.restore", *FLAGS, *there, "--backup", str(before.directory), "--yes")
+
+    assert client.agents.retrieve(agent.id).name == agent.name
+    assert len(store.every(tmp_path / "backups")) == 2  # with what was there without the agent
 
 
 @pytest.mark.last(order=1)

@@ -11,6 +11,7 @@ import yaml
 from letta_stack.base import process
 from letta_stack.base.process import Completed
 from letta_stack.errors import CommandFailed
+from letta_stack.operate import cluster_plan
 from letta_stack.topology.catalogue import SERVER
 from letta_stack.topology.runners import kubernetes
 from letta_stack.topology.runners.kubernetes import REVISION
@@ -44,8 +45,12 @@ class Cluster:
     job: Object = field(default_factory=lambda: {"succeeded": 1})
     revision: int = 1  # of every Deployment; one more with each other template of the servers
     images: dict[int, str] = field(default_factory=dict)  # of the servers, by revision
+    schema: str = "b"  # the revision of the database
+    migrations: str = '[["a", "", ""], ["b", "a", ""]]'  # of every image
     undone: list[str] = field(default_factory=list)
     applied: list[Object] = field(default_factory=list)
+    scaled: dict[str, int] = field(default_factory=dict)  # how many pods, by Deployment
+    tools: list[Object] = field(default_factory=list)  # pods for one piece of work
     tried: list[Object] = field(default_factory=list)
     commands: list[list[str]] = field(default_factory=list)
 
@@ -95,8 +100,16 @@ class Cluster:
                 return said("ok")
             case ["apply", *options]:
                 return self._apply(stdin, dry_run="--dry-run=server" in options)
+            case ["exec", *command]:
+                return said(self.schema if cluster_plan.REVISION in command else self.migrations)
+            case ["get", one, *_] if one.startswith("pod/"):
+                return said(json.dumps(self._pod({}, one.partition("/")[2])))
+            case ["get", one, "--ignore-not-found", *_]:
+                return said("")
             case ["get", one, *_] if "/" in one:
                 return said(json.dumps(self._deployment(one.partition("/")[2])))
+            case ["scale", name, count]:
+                self.scaled[name.partition("/")[2]] = int(count.partition("=")[2])
             case ["rollout", "undo", name, revision]:
                 self.revision = int(revision.partition("=")[2])
                 self.undone.append(name)
@@ -116,6 +129,9 @@ class Cluster:
             self.tried.extend(objects)
             return said("")
         for one in objects:
+            if one["kind"] == "Pod":  # for a moment only
+                self.tools.append(one)
+                continue
             self.applied.append(one)
             self._note(one)
         return said("")
@@ -164,17 +180,17 @@ class Cluster:
 
     def _pods(self) -> list[Object]:
         return [
-            {
-                "kind": "Pod",
-                "metadata": {
-                    **one["spec"]["template"]["metadata"],
-                    "name": f"{one['metadata']['name']}-0",
-                },
-                "status": {"containerStatuses": [self.broken.get(self.revision, self.pod)]},
-            }
+            self._pod(one["spec"]["template"]["metadata"], f"{one['metadata']['name']}-0")
             for one in self.applied
-            if "template" in one.get("spec", {})
+            if "template" in one.get("spec", {}) and self.scaled.get(one["metadata"]["name"], 1)
         ]
+
+    def _pod(self, metadata: Object, name: str) -> Object:
+        return {
+            "kind": "Pod",
+            "metadata": {"labels": {}, **metadata, "name": name},
+            "status": {"containerStatuses": [self.broken.get(self.revision, self.pod)]},
+        }
 
     def _status(self, one: Object) -> Object:
         if one["kind"] == "Job":

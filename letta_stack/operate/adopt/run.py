@@ -19,7 +19,7 @@ from letta_stack.engine import inspect
 from letta_stack.errors import BadValue, LettaStackError
 from letta_stack.image.sources import Sources
 from letta_stack.operate import backup as backups
-from letta_stack.operate import deploy, dump, plan, postgres, secrets_bundle, store
+from letta_stack.operate import deploy, dump, plan, postgres, secrets_bundle
 from letta_stack.operate.adopt import examine, load, place, sealing, source, switch
 from letta_stack.operate.holders.one_host import OneHost
 from letta_stack.topology import (
@@ -31,7 +31,6 @@ from letta_stack.topology import (
     secret_files,
     upgrading,
 )
-from letta_stack.topology.backups import RECIPIENTS_VARIABLE
 from letta_stack.topology.catalogue import SERVER
 from letta_stack.topology.runners.compose import PROJECT_LABEL
 
@@ -143,11 +142,8 @@ def take(project: Project, found: Found, content: Mapping[str, Table], file: Pat
 
 
 def back_up(project: Project, found: Found) -> None:
-    """Back up what the project has. Its encryption key stays where it is, so nobody need be able to read a copy of it."""
-    directory = store.directory_of(project.name)
-    to = backups.recipients([], project.setting(RECIPIENTS_VARIABLE), directory)
-    reason = f"before the takeover of {found.source.place.what}"
-    backups.create(project, directory=directory, to=to, omit=not to, reason=reason)
+    """Back up what the project has."""
+    backups.before(project, reason=f"before the takeover of {found.source.place.what}")
 
 
 def encrypt(target: Postgres, key: str, server: str) -> None:

@@ -160,14 +160,18 @@ class Namespaced:
         (present,) = self.mine.get(f"deployment/{SERVER}")
         count = int(present["spec"].get("replicas", 1))
         with Progress("waiting for running turns to end"):
-            self.mine.scale(SERVER, 0)
-            cluster_state.wait(self.mine, self._gone, STOP_SECONDS)
+            self.stop()
         try:
             yield
         finally:
             # Before the servers: a backup of an older schema is migrated by a Job of its own.
             self._migrate()
             self.mine.scale(SERVER, count)
+
+    def stop(self) -> None:
+        """Scale the servers to none and wait until they have ended their requests and are gone."""
+        self.mine.scale(SERVER, 0)
+        cluster_state.wait(self.mine, self._gone, STOP_SECONDS)
 
     def install_key(self, key: str) -> None:
         """Raise ``BackupForeign``: the key is in a Secret, which is its owner's."""

@@ -15,6 +15,7 @@ from letta_stack.errors import (
 )
 from letta_stack.image.sources import Sources
 from letta_stack.operate import rollout
+from letta_stack.operate.deploy import Order
 from letta_stack.topology import cluster_lifecycle
 from letta_stack.topology.catalogue import SERVER
 from letta_stack.topology.cluster_state import refuse_broken
@@ -61,8 +62,9 @@ def start(**given: str) -> None:
     cluster_lifecycle.up(with_flags, SOURCES, yes=False)
 
 
-def deploy(image: str, *, dry_run: bool = False) -> None:
-    rollout.deploy(CHOSEN, image=image, dry_run=dry_run, yes=False)
+def deploy(image: str, *, dry_run: bool = False, maintenance: bool = False) -> None:
+    order = Order(image=image, dry_run=dry_run, maintenance=maintenance)
+    rollout.deploy(CHOSEN, order, yes=False)
 
 
 def test_a_deployment_repeats_the_choices_of_up_with_another_image(cluster: Cluster) -> None:
@@ -89,7 +91,54 @@ def test_a_dry_run_says_what_would_be_and_applies_nothing(
     deploy("me/letta:2", dry_run=True)
 
     assert len(cluster.applied) == before
+    (pod,) = cluster.tools  # which reads the migrations of the image
+    assert cluster.commands[-1][:3] == ["delete", "pod", pod["metadata"]["name"]]
     assert "-> me/letta:2" in capsys.readouterr().err
+
+
+def test_what_is_elsewhere_is_not_backed_up_and_that_is_said(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start()
+
+    deploy("me/letta:2")
+
+    said = capsys.readouterr().err
+    assert "backup     none: letta-stack-kubernetes has --database external" in said
+    assert "migration  none" in said
+    assert cluster.images[cluster.revision] == "me/letta:2"
+
+
+BREAKING = """[["a", "", ""], ["b", "a", ""], ["c", "b", "op.drop_column('x')"]]"""
+
+
+def test_a_migration_that_servers_would_not_survive_wants_a_pause(cluster: Cluster) -> None:
+    start(replicas="3")
+    cluster.migrations = BREAKING
+    before = len(cluster.applied)
+
+    with pytest.raises(DeployRefused, match=r"would not survive 1 steps .*\(c\).*--maintenance"):
+        deploy("me/letta:2")
+    assert cluster.images[cluster.revision] != "me/letta:2"
+    assert len(cluster.applied) == before
+
+    deploy("me/letta:2", maintenance=True)
+    scaled = [words for words in cluster.commands if words[0] == "scale"]
+    assert [words[-1] for words in scaled] == ["--replicas=0", "--replicas=3"]
+    assert cluster.images[cluster.revision] == "me/letta:2"
+
+
+def test_an_image_that_does_not_know_the_schema_is_refused(cluster: Cluster) -> None:
+    start()
+    deploy("me/letta:2")
+    cluster.schema = "newer"
+
+    unknown = "revision newer, which this image does not know"
+    with pytest.raises(DeployRefused, match=unknown):
+        deploy("me/letta:3")
+    with pytest.raises(DeployRefused, match=unknown):
+        rollout.rollback(CHOSEN, dry_run=False, yes=False)
+    assert cluster.images[cluster.revision] == "me/letta:2"
 
 
 def test_servers_that_do_not_start_are_taken_back(cluster: Cluster) -> None:

@@ -1,12 +1,13 @@
 """What `prod` can take: requests per second, latencies, errors, memory, growth; with one, two and four servers.
 
     python -m bench.load [--replicas 1,2,4] [--seconds S] [--messages N] [--raw FILE]
-    python -m bench.load --replicas '' --messages 400        what a message leaves, and nothing else: that needs no quiet machine
+    python -m bench.load --replicas ''       what a message leaves, on disk and in the server's memory, and nothing else
+
 
 Clients are the SDK's, driven by Locust on the same machine; the model is scripted and answers at once, or a word each 150 ms in
-a stream. For each number of servers: calls without a model at a stated rate, the same as fast as they are answered, turns, and
-streams. Then messages one after the other, for the slope of the server's memory and the bytes that a message leaves. The
-processor time a request tells where the bottleneck is, also on a busy machine.
+a stream. What counts begins when each client has its agent and is warm. For each number of servers: calls without a model at a stated rate, the same as fast as they are answered, turns, and
+streams. Then messages one after the other, for the slope of the server's memory and the bytes that a message leaves: neither needs a
+quiet machine. The processor time a request tells where the bottleneck is, also on a busy machine.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ BUSY = 8
 TALKERS = 4
 LISTENERS = 20
 MARK_MILLISECONDS = 200.0  # p95 of calls without a model, at RATE
-WARM_UP_MESSAGES = 100  # caches fill, imports happen
-SAMPLES = 20
+WARM_UP_MESSAGES = 200  # caches fill, imports happen; for the slope they do not count
+SAMPLES = 100
+TRANSACTIONS = "transactions"  # of the database, among the processor seconds of services
 START_SECONDS = 300.0
 
 
@@ -60,15 +62,21 @@ def scale(stack: Stack, count: int) -> Stack:
 
 def measure(stack: Stack, clients: str, users: int, seconds: float) -> dict[str, Any]:
     """Return what Locust counted, and the processor time of each service a request."""
-    before = usage.cpu(stack)
-    found = locusts.run(stack, clients, users=users, seconds=seconds)
-    after = usage.cpu(stack)
-    count = max(found["all"].requests, 1)
-    cost = {name: round((after[name] - before.get(name, 0.0)) * 1000 / count, 2) for name in after}
+    found = locusts.run(
+        stack,
+        clients,
+        users=users,
+        seconds=seconds,
+        count=lambda: {**usage.cpu(stack), TRANSACTIONS: usage.transactions(stack)},
+    )
+    count = max(found.rows["all"].requests, 1)
+    a_request = {name: (found.after[name] - found.before[name]) / count for name in found.after}
+    transactions = a_request.pop(TRANSACTIONS)
     return {
         "users": users,
-        "rows": {name: asdict(one) for name, one in found.items()},
-        "cpu_ms_a_request": cost,
+        "rows": {name: asdict(one) for name, one in found.rows.items()},
+        "cpu_ms_a_request": {name: round(cost * 1000, 2) for name, cost in a_request.items()},
+        "transactions_a_request": round(transactions, 2),
     }
 
 
@@ -123,13 +131,19 @@ def growth(stack: Stack, messages: int) -> dict[str, Any]:
             send(messages // SAMPLES)
         samples.append((messages, usage.memory(server)))
         bytes_a_message = usage.size(stack).per(before, messages)
+    line = usage.fit(samples)
     found = {
         "messages": messages,
-        "memory_bytes_a_message": round(usage.slope(samples), 1),
+        "messages_before": WARM_UP_MESSAGES,
+        "memory_kb_a_message": round(line.slope / 1000, 3),
+        "memory_kb_a_message_error": round(line.error / 1000, 3),
         "memory_samples": samples,
         "bytes_a_message": bytes_a_message,
     }
-    print(f"memory: {found['memory_bytes_a_message']:.0f} bytes a message over {messages} messages")
+    print(
+        f"memory: {line.slope / 1000:.2f} KB a message, standard error {line.error / 1000:.2f}, over {messages} messages after "
+        f"{WARM_UP_MESSAGES} that do not count"
+    )
     for name, count in bytes_a_message.items():
         print(f"growth a message: {name:28} {count:8.0f} bytes")
     return found
@@ -141,7 +155,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--replicas", default="1,2,4")
-    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--messages", type=int, default=2000)
     parser.add_argument("--raw", type=Path)
     options = parser.parse_args()

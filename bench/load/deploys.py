@@ -61,8 +61,8 @@ def prove(stack: Stack, images: tuple[str, str], requests: int) -> dict[str, Any
                 break
         rollback = seconds_of(deploy.rollback, project, dry_run=False)
     return {
-        "calls": {name: asdict(one) for name, one in calls.result().items()},
-        "streams": {name: asdict(one) for name, one in streams.result().items()},
+        "calls": {name: asdict(one) for name, one in calls.result().rows.items()},
+        "streams": {name: asdict(one) for name, one in streams.result().rows.items()},
         "deploy_seconds": deploys,
         "rollback_seconds": rollback,
     }

@@ -1,6 +1,9 @@
 """The clients, for Locust: `locust -f bench/load/locustfile.py --host URL Api`. Run by `python -m bench.load`.
 
-Environment: LOAD_PASSWORD, LOAD_MODEL, and LOAD_WORDS, the number of words of a message and of its answer.
+What counts is a window: it begins when each client has its agent and some seconds more have passed, and ends before the clients do.
+
+Environment: LOAD_PASSWORD, LOAD_MODEL; LOAD_WORDS, the number of words of a message and of its answer; LOAD_WARM_UP and LOAD_SECONDS
+before and within the window; LOAD_MARKS, a directory where a file says that it has begun, and another one that it has ended.
 """
 
 from __future__ import annotations
@@ -8,10 +11,12 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gevent
 from letta_client import Letta
-from locust import User, constant, constant_throughput, task
+from locust import User, constant, constant_throughput, events, task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +26,35 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 60.0
 TAG = "letta-stack-faults"  # whoever clears up after a run looks for it
 WORDS = " ".join(["word"] * int(os.environ["LOAD_WORDS"]))
+WARM_UP_SECONDS = float(os.environ["LOAD_WARM_UP"])
+SECONDS = float(os.environ["LOAD_SECONDS"])
+BEGAN, ENDED = (Path(os.environ["LOAD_MARKS"], name) for name in ("began", "ended"))
+
+
+class Window:
+    """How many clients are ready, and whether the time that counts is over."""
+
+    ready = 0
+    over = False
+
+    @classmethod
+    def run(cls, environment: Any, users: int) -> None:
+        """Open when all clients are ready and warm, close and end the run."""
+        while cls.ready < users:
+            gevent.sleep(0.1)
+        gevent.sleep(WARM_UP_SECONDS)
+        environment.stats.reset_all()
+        BEGAN.touch()
+        gevent.sleep(SECONDS)
+        cls.over = True
+        ENDED.touch()
+        environment.runner.quit()
+
+
+@events.test_start.add_listener
+def open_window(environment: Any, **_: Any) -> None:
+    """Let it open by itself."""
+    gevent.spawn(Window.run, environment, environment.parsed_options.num_users)
 
 
 class Client(User):
@@ -39,6 +73,7 @@ class Client(User):
         self.agent: AgentState = self.letta.agents.create(
             name=TAG, tags=[TAG], model=os.environ["LOAD_MODEL"], include_base_tools=False
         )
+        Window.ready += 1
 
     def timed(self, name: str, call: Callable[[], Any]) -> None:
         """Make a call of the SDK and tell Locust how it went."""
@@ -52,6 +87,9 @@ class Client(User):
                 f"{time.strftime('%H:%M:%S')} {name}: {error!r} {error.__cause__!r}",
                 file=sys.stderr,
             )
+        # What ends later began within the window, and as much ended in it that began before. A failure is one at any time.
+        if Window.over and failure is None:
+            return
         self.environment.events.request.fire(
             request_type="SDK",
             name=name,
@@ -135,6 +173,8 @@ class Listener(Client):
                     reason = event.stop_reason
         if reason != "end_turn":
             raise RuntimeError(reason or "cut off")
+        if Window.over:
+            return
         self.environment.events.request.fire(
             request_type="SDK",
             name="first word",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -81,6 +82,27 @@ def log_bytes(container: str) -> int:
     return len(done.stdout.encode()) + len(done.stderr.encode())
 
 
-def slope(samples: Sequence[tuple[int, int]]) -> float:
-    """Return the growth in bytes a message of samples of (messages so far, bytes)."""
-    return statistics.linear_regression(*zip(*samples, strict=True)).slope
+def transactions(stack: Stack) -> float:
+    """Return how many transactions the database has ended so far, as its statistics know half a second later."""
+    total = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
+    return float(postgres.of(stack.project).value(total))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A straight line through samples: bytes a message, and the standard error of that."""
+
+    slope: float
+    error: float
+
+
+def fit(samples: Sequence[tuple[int, int]]) -> Fit:
+    """Return the growth in bytes a message of samples of (messages so far, bytes), of which there are three or more.
+
+    The error takes the samples for independent; those of a process's memory are not quite, so it is a lower bound.
+    """
+    counts, sizes = zip(*samples, strict=True)
+    line = statistics.linear_regression(counts, sizes)
+    rest = sum((y - line.slope * x - line.intercept) ** 2 for x, y in samples)
+    spread = sum((x - statistics.fmean(counts)) ** 2 for x in counts)
+    return Fit(line.slope, math.sqrt(rest / (len(samples) - 2) / spread))

@@ -47,6 +47,30 @@ def _answer(gateway: Gateway) -> set[str]:
     return {answer.headers.get("X-Replica", "none") for answer in answers}
 
 
+def test_a_thousand_replicas_fit(nginx_image: str, own_network: str) -> None:
+    # Of as many addresses as a name has, nginx keeps what its workers share in one piece of memory.
+    count, name = 1000, "letta-many"
+    environment = {
+        "LETTA_STACK_UPSTREAM": f"{name}:{API_PORT}",
+        "LETTA_STACK_READY_PORT": str(READY_PORT),
+    }
+    with harness.running(
+        f"gateway-many-{secrets.token_hex(2)}",
+        image=nginx_image,
+        networks=[own_network],
+        publish=[("127.0.0.1:", driver.PORT)],
+        add_hosts=[(name, f"10.9.{number // 250}.{number % 250 + 1}") for number in range(count)],
+        envs=environment,
+        **driver.options(),
+    ) as container:
+        one = driver.Gateway(
+            container, int(harness.published_url(container, driver.PORT).rpartition(":")[2])
+        )
+        harness.expect(lambda: driver.answers(one), timeout=10, what="nginx refuses so many")
+
+        assert _in(one, "grep -c ^server /tmp/gateway/upstream.conf").strip() == str(2 * count)
+
+
 def test_replicas_come_and_go_without_a_lost_request(nginx_image: str, own_network: str) -> None:
     with (
         driver.backend("replica-1", own_network),

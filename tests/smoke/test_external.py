@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
 from python_on_whales import docker
-from python_on_whales.exceptions import DockerException
 
 from letta_stack.base import process
-from tests.smoke import harness
-from tests.support import images
+from tests.smoke import harness, postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,31 +31,8 @@ def network() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def database(network: str) -> Iterator[str]:
     """Start an empty PostgreSQL with pgvector."""
-    environment = {"POSTGRES_USER": "letta", "POSTGRES_DB": "letta", "POSTGRES_PASSWORD": PASSWORD}
-    with harness.running(
-        "db",
-        image=images.prepare(["dev"])["POSTGRES_IMAGE"],
-        envs=environment,
-        networks=[network],
-        network_aliases=[DATABASE_HOST],
-    ) as container:
-
-        def accepts_connections() -> bool:
-            # Over TCP: while the entrypoint initialises, the server listens on its socket only.
-            try:
-                docker.container.execute(container, ["pg_isready", "-q", "-h", "127.0.0.1"])
-            except DockerException:
-                return False
-            return True
-
-        harness.expect(accepts_connections, timeout=60, what="PostgreSQL does not start")
+    with postgres.running(network, DATABASE_HOST, PASSWORD) as container:
         yield container
-
-
-def query(database: str, sql: str, *, name: str = "letta") -> list[str]:
-    """Return the rows of a query in the database of that name."""
-    command = ["psql", "-U", "letta", "-d", name, "-At", "-c", sql]
-    return str(docker.container.execute(database, command)).splitlines()
 
 
 def schema(database: str, name: str) -> str:
@@ -77,27 +51,15 @@ def schema(database: str, name: str) -> str:
     return "\n".join(line for line in lines if not line.startswith(("\\restrict", "\\unrestrict")))
 
 
-def migrate(image: str, network: str, number: int) -> process.Completed:
-    """Run the start's migration step as its service does, in a container of its own."""
-    home = "/run/home"
-    settings = {"LETTA_PG_URI": URI, "LETTA_STACK_WAIT_TIMEOUT": "60", "HOME": home}
-    name = f"{harness.RUN}-migrate-{number}"
-    options = ["--rm", "--interactive", "--name", name, "--network", network, "--user", "letta"]
-    options += ["--tmpfs", f"{home}:mode=1777", "--env", f"HOME={home}"]
-    options += ["--env", "PYTHONPATH=/opt/letta-stack"]
-    interpreter = ["--entrypoint", "/opt/letta/venv/bin/python"]
-    step = ["-m", "entrypoint", "migrate"]
-    command = ["docker", "run", *options, *interpreter, image, *step]
-    return process.probe(command, stdin=json.dumps(settings))
-
-
 def test_ten_replicas_migrate_a_fresh_database_once(
     image: str, network: str, database: str
 ) -> None:
-    assert query(database, "SELECT to_regclass('alembic_version') IS NULL") == ["t"]
+    assert postgres.query(database, "SELECT to_regclass('alembic_version') IS NULL") == ["t"]
 
     with ThreadPoolExecutor(REPLICAS) as pool:
-        ended = list(pool.map(lambda number: migrate(image, network, number), range(REPLICAS)))
+        ended = list(
+            pool.map(lambda number: postgres.migrate(image, network, URI, number), range(REPLICAS))
+        )
 
     assert [one.exit_code for one in ended] == [0] * REPLICAS, "\n".join(
         one.stderr for one in ended
@@ -105,16 +67,16 @@ def test_ten_replicas_migrate_a_fresh_database_once(
     outputs = [one.stdout + one.stderr for one in ended]
     assert len([output for output in outputs if "migrated the database in" in output]) == 1
     assert not any(PASSWORD in output or quote(PASSWORD, safe="") in output for output in outputs)
-    assert len(query(database, "SELECT version_num FROM alembic_version")) == 1
+    assert len(postgres.query(database, "SELECT version_num FROM alembic_version")) == 1
 
 
 def test_the_schema_is_the_one_that_the_servers_own_way_makes(
     image: str, network: str, database: str
 ) -> None:
     # A user without that password: see above.
-    query(database, "CREATE ROLE upstream SUPERUSER LOGIN PASSWORD 'plain'")
-    query(database, "CREATE DATABASE upstream OWNER upstream")
-    query(database, "CREATE EXTENSION vector", name="upstream")
+    postgres.query(database, "CREATE ROLE upstream SUPERUSER LOGIN PASSWORD 'plain'")
+    postgres.query(database, "CREATE DATABASE upstream OWNER upstream")
+    postgres.query(database, "CREATE EXTENSION vector", name="upstream")
     uri = f"postgresql://upstream:plain@{DATABASE_HOST}:5432/upstream"
     options = ["--rm", "--network", network, "--user", "letta", "--workdir", "/opt/letta"]
     options += [
@@ -146,8 +108,8 @@ def test_with_an_external_postgres_the_embedded_one_does_not_start(
         assert "postgres" not in {one.name for one in server.processes()}
         with server.client() as client:
             client.blocks.create(label="note", value=f"kept outside by {harness.RUN}")
-        assert query(database, f"SELECT label FROM block WHERE value LIKE '%{harness.RUN}'") == [
-            "note"
-        ]
+        assert postgres.query(
+            database, f"SELECT label FROM block WHERE value LIKE '%{harness.RUN}'"
+        ) == ["note"]
         password = {"as given": PASSWORD, "in the URI": quote(PASSWORD, safe="")}
         assert harness.mentions(server.logs(), password) == []

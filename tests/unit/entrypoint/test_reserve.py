@@ -193,8 +193,8 @@ def test_rows_are_deleted_in_batches_and_their_room_is_given_back(
         async def __aexit__(self, *_: object) -> None:
             """Commit."""
 
-        async def execution_options(self, **_: str) -> Connection:
-            return self
+        async def get_raw_connection(self) -> Any:
+            return SimpleNamespace(driver_connection=self)
 
         async def execute(self, statement: str, parameters: object = None) -> Any:
             said.append((statement, parameters))

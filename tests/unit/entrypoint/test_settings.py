@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from entrypoint import database, environment, plan
+from entrypoint import database, environment, paths, plan
 from entrypoint.errors import BadSecretFile, BadSetting, PartialDatabase
 
 if TYPE_CHECKING:
@@ -155,7 +155,10 @@ def test_options_that_the_driver_takes_go_on_to_it() -> None:
 
 @pytest.mark.parametrize(
     "parameter",
-    ["application_name=x", "connect_timeout=10", "keepalives=1", "channel_binding=prefer"],
+    [
+        *("application_name=x", "connect_timeout=10", "keepalives=1", "channel_binding=prefer"),
+        "pgbouncer=true",
+    ],
 )
 def test_a_parameter_that_only_tunes_libpq_is_left_out(parameter: str) -> None:
     target = database.from_uri(f"postgresql://u:p@h/d?sslmode=require&{parameter}")
@@ -166,7 +169,8 @@ def test_a_parameter_that_only_tunes_libpq_is_left_out(parameter: str) -> None:
 @pytest.mark.parametrize(
     ("parameter", "advice"),
     [
-        ("channel_binding=require", "sslmode=verify-full is what protects"),
+        ("channel_binding=sometimes", "remove it"),
+        ("connection_limit=1", "LETTA_PG_POOL_SIZE"),
         ("options=-csearch_path%3Dx", "on the role instead"),
         ("service=mine", "remove it"),
     ],
@@ -181,6 +185,32 @@ def test_a_parameter_that_the_driver_does_not_know_is_refused_by_name(
 
     assert advice in str(raised.value)
     assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("query", "mode"),
+    [
+        # As Neon and Supabase show it.
+        ("sslmode=require&channel_binding=require", "verify-full"),
+        ("channel_binding=require&sslmode=require", "verify-full"),
+        ("channel_binding=require", "verify-full"),
+        ("sslmode=verify-ca&channel_binding=require", "verify-ca"),
+        ("sslmode=verify-full&channel_binding=require", "verify-full"),
+        ("sslrootcert=system", "verify-full"),
+        ("sslmode=verify-ca&sslrootcert=system", "verify-full"),
+    ],
+)
+def test_what_a_parameter_promises_the_certificate_keeps(query: str, mode: str) -> None:
+    target = database.from_uri(f"postgresql://u:p@h/d?{query}")
+
+    assert target.server_uri() == f"postgresql://u:p@h:5432/d?ssl={mode}"
+    assert target.driver_environment() == {"PGSSLROOTCERT": str(paths.CA_BUNDLE)}
+
+
+@pytest.mark.parametrize("parameter", ["channel_binding=require", "sslrootcert=system"])
+def test_a_promise_without_tls_is_refused(parameter: str) -> None:
+    with pytest.raises(BadSetting, match=f"{parameter}, which needs TLS, and sslmode=disable"):
+        database.from_uri(f"postgresql://u:p@h/d?sslmode=disable&{parameter}")
 
 
 def test_a_service_link_of_kubernetes_is_no_setting() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
+from . import pooler
 from .errors import BadSetting, PartialDatabase
 from .paths import CA_BUNDLE
 
@@ -31,6 +32,8 @@ _TUNING = frozenset(
         "client_encoding",
         "connect_timeout",
         "fallback_application_name",
+        # Of other drivers, for a pooler that lends connections for a transaction: the server's needs no word (pooler.py).
+        "pgbouncer",
         "sslcompression",
         "sslsni",
     }
@@ -45,6 +48,8 @@ _TUNING = frozenset(
 """libpq's parameters that the driver does not know, and without which the connection means the same."""
 _OPTIONAL = frozenset({"channel_binding", "gssencmode"})
 """The same if their value is one of `disable` and `prefer`."""
+_VERIFIED = frozenset({("channel_binding", "require"), ("sslrootcert", "system")})
+"""Nobody in between, which the server's driver knows to be sure of by the certificate only; and the public authorities."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,9 +163,12 @@ def from_uri(uri: str) -> Database:
     ssl_mode = _UNSAID
     ssl_files: dict[str, str] = {}
     options: list[tuple[str, str]] = []
+    verified: list[tuple[str, str]] = []
     for key, value in parse_qsl(parts.query):
         if key in {"sslmode", "ssl"}:
             ssl_mode = value
+        elif (key, value) in _VERIFIED:
+            verified.append((key, value))
         elif key in _SSL_FILES:
             ssl_files[key] = value
         elif key in _DRIVER_OPTIONS:
@@ -171,6 +179,8 @@ def from_uri(uri: str) -> Database:
         raise BadSetting(
             f"sslmode in LETTA_PG_URI must be one of {', '.join(_SSL_MODES)}, not {ssl_mode!r}"
         )
+    for parameter in verified:
+        ssl_mode = _verified(ssl_mode, *parameter)
     return Database(
         host=_bracketed(parts.hostname),
         port=port,
@@ -183,9 +193,19 @@ def from_uri(uri: str) -> Database:
     )
 
 
+def _verified(ssl_mode: str, key: str, value: str) -> str:
+    """Return the mode that keeps what a parameter promises. Raises BadSetting."""
+    if ssl_mode == "disable":
+        raise BadSetting(
+            f"LETTA_PG_URI has {key}={value}, which needs TLS, and sslmode=disable; remove one of them"
+        )
+    # One authority for one server, as Cloud SQL has it, tells a stranger as well as the name does.
+    return ssl_mode if (ssl_mode, value) == ("verify-ca", "require") else "verify-full"
+
+
 def _unknown_parameter(key: str) -> str:
     advice = {
-        "channel_binding": "; sslmode=verify-full is what protects the connection then",
+        "connection_limit": "; LETTA_PG_POOL_SIZE is the server's",
         "options": "; set what it sets on the role instead: ALTER ROLE ... SET ...",
     }
     return (
@@ -234,7 +254,7 @@ def connect(driver: Any, database: Database, *, timeout: float | None = None) ->
     choices = tls_choices(database)
     for ssl_context in choices:
         try:
-            return driver.connect(
+            connection = driver.connect(
                 user=database.user,
                 password=database.password,
                 host=database.host.strip("[]"),
@@ -246,4 +266,6 @@ def connect(driver: Any, database: Database, *, timeout: float | None = None) ->
         except driver.Error:
             if ssl_context is choices[-1]:
                 raise
+        else:
+            return pooler.send_statements_whole(connection)
     raise AssertionError

@@ -11,7 +11,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import columns, database, paths
+from . import columns, database, paths, pooler
 from .errors import DatabaseRefused, DatabaseUnreachable, MigrationFailed, VectorMissing
 from .log import log
 from .wait import wait_until
@@ -26,6 +26,12 @@ _LOCK = 0x1E77A
 _LOCK_TIMEOUT = 900.0
 """Seconds. A migration of a large database takes minutes; its end is what the others wait for."""
 _PROBE_TIMEOUT = 5.0
+_VECTOR = (
+    "SELECT nspname, to_regtype('vector') IS NOT NULL FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace "
+    "WHERE extname = 'vector'"
+)
+NO_IDLE_LIMIT = "idle_in_transaction_session_timeout = 0"
+"""For a transaction that holds a lock: managed databases end one that does nothing for minutes."""
 
 _REVISION = re.compile(r"^(down_)?revision\b[^=]*=\s*(?:[\"']([0-9a-f]+)[\"']|None)", re.MULTILINE)
 _REFUSALS = {"28000", "28P01", "3D000", "42501"}
@@ -44,19 +50,21 @@ def main(*, import_early: bool = False) -> None:
         _import_what_migrates(target)
     _wait_for(driver, target)
     known, head = _revisions_of_this_image()
-    connection = database.connect(driver, target)
-    connection.autocommit = True
-    with contextlib.closing(connection), contextlib.closing(connection.cursor()) as cursor:
+    with (
+        _connection(driver, target) as connection,
+        contextlib.closing(connection.cursor()) as cursor,
+    ):
+        pooler.say_what_it_needs(target, connection, lambda: database.connect(driver, target))
         if _current(cursor) == head:
             return
-        with _lock(cursor):
+        with _lock(connection, cursor):
             current = _current(cursor)
             if current == head:
                 log("the database was migrated by another replica")
                 return
             if current is not None and current not in known:
                 raise _too_new(current)
-            _ensure_vector(cursor, driver, target)
+            _ensure_vector(driver, target)
             _upgrade(target, current, head)
 
 
@@ -72,7 +80,7 @@ def require_newest() -> None:
     def attempt() -> str | None:
         nonlocal last_seen_at_work
         with (
-            contextlib.closing(database.connect(driver, target)) as connection,
+            _connection(driver, target) as connection,
             contextlib.closing(connection.cursor()) as cursor,
         ):
             current = _current(cursor)
@@ -171,21 +179,40 @@ def _current(cursor: Any) -> str | None:
 
 
 @contextlib.contextmanager
-def _lock(cursor: Any) -> Iterator[None]:
-    """Hold the advisory lock; the connection's end would release it as well. Raises MigrationFailed."""
+def _connection(driver: Any, target: Database) -> Iterator[Any]:
+    """Connect, and leave no transaction open: a pooler would close PostgreSQL's connection for it."""
+    connection = database.connect(driver, target)
+    try:
+        yield connection
+    finally:
+        # A connection that is lost has ended both already.
+        with contextlib.suppress(driver.Error):
+            connection.rollback()
+            connection.close()
+
+
+@contextlib.contextmanager
+def _lock(connection: Any, cursor: Any) -> Iterator[None]:
+    """Hold the advisory lock until the connection's transaction ends. Raises MigrationFailed.
+
+    It is the transaction's and not the session's, which behind a pooler may be on another connection a moment later. Whoever waits
+    has no transaction open meanwhile: those that wait would use up the pooler's connections, of which the migration needs one.
+    """
 
     def attempt() -> str | None:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
-        return None if cursor.fetchone()[0] else "another replica migrates it"
+        connection.rollback()
+        cursor.execute(f"SET LOCAL {NO_IDLE_LIMIT}")
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", (_LOCK,))
+        if cursor.fetchone()[0]:
+            return None
+        connection.rollback()
+        return "another replica migrates it"
 
     try:
         wait_until(attempt, what="the database migration", timeout=_LOCK_TIMEOUT, interval=0.2)
     except TimeoutError as error:
         raise MigrationFailed(f"{error}; look into that replica's log") from error
-    try:
-        yield
-    finally:
-        cursor.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+    yield
 
 
 def _locked(cursor: Any) -> bool:
@@ -198,13 +225,28 @@ def _locked(cursor: Any) -> bool:
     return bool(cursor.fetchone()[0])
 
 
-def _ensure_vector(cursor: Any, driver: Any, target: Database) -> None:
+def _ensure_vector(driver: Any, target: Database) -> None:
     """Create the extension, which no migration does. Raises VectorMissing."""
-    cursor.execute("SELECT count(*) FROM pg_extension WHERE extname = 'vector'")
-    if cursor.fetchone()[0]:
-        return
+    with (
+        _connection(driver, target) as connection,
+        contextlib.closing(connection.cursor()) as cursor,
+    ):
+        cursor.execute(_VECTOR)
+        found = cursor.fetchone()
+        if found is None:
+            _create_vector(connection, cursor, driver, target)
+        elif not found[1]:
+            raise VectorMissing(
+                f"the extension `vector` of database {target.name} at {target.address} is in schema {found[0]}, where user "
+                f"{target.user} does not look for types: GRANT USAGE ON SCHEMA {found[0]} TO {target.user}, and ALTER ROLE "
+                f"{target.user} SET search_path with that schema at its end"
+            )
+
+
+def _create_vector(connection: Any, cursor: Any, driver: Any, target: Database) -> None:
     try:
         cursor.execute("CREATE EXTENSION vector")
+        connection.commit()
     except driver.DatabaseError as error:
         details = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
         # The first replica to create it wins, also against somebody without our lock.

@@ -20,6 +20,7 @@ from . import (
     later,
     logs,
     models,
+    pooler,
     reserve,
     retention,
     startup,
@@ -136,6 +137,7 @@ AFTER: dict[str, tuple[Patch, ...]] = {
     ),
     "letta.server.db": (
         allow_sqlalchemy_tracing,
+        pooler.use_unnamed_statements,
         unavailable.connect_in_time,
         unavailable.say_so_in_sessions,
     ),

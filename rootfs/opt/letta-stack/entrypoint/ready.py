@@ -142,4 +142,5 @@ async def connect() -> Any:
         password=target.password,
         database=target.name,
         ssl=target.ssl_mode,
+        statement_cache_size=0,
     )

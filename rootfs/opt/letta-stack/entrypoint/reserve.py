@@ -13,7 +13,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import ready, unavailable
+from . import pooler, ready, unavailable
 from .environment import OFF, number
 from .log import log
 
@@ -167,7 +167,7 @@ def _asker() -> Callable[[], Awaitable[int]]:
         pool_size=1,
         max_overflow=0,
         pool_pre_ping=True,
-        connect_args=server.engine_args.get("connect_args", {})
+        connect_args=pooler.CONNECT_ARGUMENTS
         | {"timeout": unavailable.CONNECT_SECONDS, "command_timeout": unavailable.CONNECT_SECONDS},
     )
     question = sqlalchemy.text(QUESTION)

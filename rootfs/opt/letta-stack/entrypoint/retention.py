@@ -93,7 +93,8 @@ async def _delete(kept: int) -> None:
     if not deleted:
         return
     async with engine.connect() as connection:
-        # What is deleted gives its room to the rows that come.
-        alone = await connection.execution_options(isolation_level="AUTOCOMMIT")
-        await alone.execute(sqlalchemy.text("VACUUM provider_traces"))
+        # What is deleted gives its room to the rows that come. Not in a transaction, so by the driver itself: what SQLAlchemy prepares
+        # outside of one, a pooler may not find again.
+        raw = await connection.get_raw_connection()
+        await raw.driver_connection.execute("VACUUM provider_traces")
     log(f"deleted {deleted} provider traces, which were older than {VARIABLE} allows")

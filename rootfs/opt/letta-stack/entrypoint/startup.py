@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import importlib
 import sys
+import time
 import types
 from typing import TYPE_CHECKING, Annotated, Any
 
-from . import ready
+from . import migrate, ready
 from .log import log
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 _STARTUP_LOCK = 0x1E77B
 """Key of an advisory lock: any number, as long as every replica has the same."""
 _STARTUP_LOCK_TIMEOUT = 60
+_STARTUP_LOCK_INTERVAL = 0.1
 
 
 def postpone_openapi_schema(_: Any) -> None:
@@ -83,21 +86,35 @@ def _around_startup(module: Any, context: Callable[[], AbstractAsyncContextManag
 
 @contextlib.asynccontextmanager
 async def _startup_lock() -> AsyncIterator[None]:
-    """Hold an advisory lock, but rather start without it than wait for a replica that hangs."""
-    asyncpg = importlib.import_module("asyncpg")
+    """Hold an advisory lock, but rather start without it than wait for a replica that hangs.
+
+    A transaction's lock, as in migrate.py, and for its reason: what waits holds no connection of a pooler.
+    """
     connection = await ready.connect()
     try:
-        await connection.execute(f"SET lock_timeout = '{_STARTUP_LOCK_TIMEOUT}s'")
-        try:
-            await connection.execute(f"SELECT pg_advisory_lock({_STARTUP_LOCK})")
-        except asyncpg.LockNotAvailableError:
-            log(
-                f"another replica has been starting for {_STARTUP_LOCK_TIMEOUT} s, not waiting for it any longer"
-            )
+        end = time.monotonic() + _STARTUP_LOCK_TIMEOUT
+        while not await _locked(connection):
+            if time.monotonic() >= end:
+                log(
+                    f"another replica has been starting for {_STARTUP_LOCK_TIMEOUT} s, not waiting for it any longer"
+                )
+                break
+            await asyncio.sleep(_STARTUP_LOCK_INTERVAL)
         yield
     finally:
-        # Which releases the lock.
+        # A connection that was lost meanwhile has given the lock back.
+        with contextlib.suppress(importlib.import_module("asyncpg").InterfaceError, OSError):
+            await connection.execute("ROLLBACK")
         await connection.close()
+
+
+async def _locked(connection: Any) -> bool:
+    """Begin a transaction and take the lock, or end the transaction."""
+    await connection.execute(f"BEGIN; SET LOCAL {migrate.NO_IDLE_LIMIT}")
+    if await connection.fetchval(f"SELECT pg_try_advisory_xact_lock({_STARTUP_LOCK})"):
+        return True
+    await connection.execute("ROLLBACK")
+    return False
 
 
 @contextlib.asynccontextmanager

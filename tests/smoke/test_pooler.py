@@ -1,0 +1,193 @@
+"""PgBouncer between the server and PostgreSQL: no setting of the server says so, and nothing of a session is left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from letta_stack.base import process
+from letta_stack.base.paths import ROOT
+from letta_stack.image import third_party
+from tests.smoke import harness, postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.smoke.harness import Server
+
+IMAGE = "letta-stack/test-pgbouncer"
+HOST, PORT = "pooler", 6432
+PASSWORD = f"pooled-{secrets.token_hex(8)}"
+URI = f"postgresql://letta:{PASSWORD}@{HOST}:{PORT}/letta"
+LINE = "is behind a pooler in transaction mode"
+# Few, so that each serves many sessions, and more than all replicas' LETTA_PG_POOL_SIZE.
+CONNECTIONS = 8
+SERVER_POOL = "3"
+TURNS = 16
+# What a process of PostgreSQL keeps for sessions. While one sleeps, the next gets another process.
+KEPT = "BEGIN; SELECT pg_backend_pid(), count(*) FROM pg_prepared_statements; SELECT pg_sleep(1); COMMIT"
+
+
+class Case(NamedTuple):
+    """One PgBouncer."""
+
+    suite: str
+    mode: str
+    connections: int
+    statements: int = 0  # that it follows from one connection to the next, a setting of newer ones
+
+
+# The oldest that Debian has, and without what the newest does for clients: the hardest case runs always.
+CASES = [
+    Case("bookworm", "transaction", CONNECTIONS),
+    pytest.param(Case("bookworm", "session", 80), marks=pytest.mark.long),
+    pytest.param(Case("trixie", "transaction", CONNECTIONS, 200), marks=pytest.mark.long),
+]
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A database, and the pooler in front of it."""
+
+    case: Case
+    network: str
+    database: str
+
+    def query(self, sql: str) -> str:
+        """Ask through the pooler."""
+        command = ["docker", "exec", self.database, "psql", URI, "-At", "-c", sql]
+        return process.capture(command)
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case.suite}-{case.mode}")
+def pooled(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pooled]:
+    case: Case = request.param
+    image = build(case.suite)
+    configuration = tmp_path / "pgbouncer.ini"
+    configuration.write_text(settings(case), encoding="utf-8")
+    users = tmp_path / "users.txt"
+    users.write_text(f'"letta" "{PASSWORD}"\n', encoding="utf-8")
+    tmp_path.chmod(0o755)
+    with (
+        harness.network(f"{harness.RUN}-pooler") as network,
+        postgres.running(network, "behind", PASSWORD) as database,
+        harness.running(
+            HOST,
+            image=image,
+            networks=[network],
+            network_aliases=[HOST],
+            volumes=[(tmp_path, "/etc/letta-stack", "ro")],
+        ),
+    ):
+        yield Pooled(case, network, database)
+
+
+def build(suite: str) -> str:
+    """Make the image of a suite."""
+    base = third_party.choose(("DEBIAN_IMAGE",), source="auto", platforms=(third_party.native(),))
+    third_party.make(base, ca=None)
+    file = ROOT / "tests" / "smoke" / "pgbouncer" / "Dockerfile"
+    arguments = [f"--build-arg=DEBIAN_IMAGE={base.base}", f"--build-arg=SUITE={suite}"]
+    image = f"{IMAGE}:{suite}"
+    process.run(
+        ["docker", "build", f"--tag={image}", f"--file={file}", *arguments, str(ROOT / "images")]
+    )
+    return image
+
+
+def settings(case: Case) -> str:
+    """Write PgBouncer's configuration: what its defaults are but for the mode and the number of connections."""
+    lines = [
+        *("[databases]", "letta = host=behind", "[pgbouncer]", "listen_addr = *"),
+        *(f"listen_port = {PORT}", "auth_type = scram-sha-256"),
+        *("auth_file = /etc/letta-stack/users.txt", f"pool_mode = {case.mode}"),
+        *(f"default_pool_size = {case.connections}", "max_client_conn = 500"),
+    ]
+    if case.statements:
+        lines.append(f"max_prepared_statements = {case.statements}")
+    return "\n".join(lines) + "\n"
+
+
+@contextlib.contextmanager
+def servers(pooled: Pooled, image: str, count: int) -> Iterator[list[Server]]:
+    """Start servers at the same moment; wait until all are healthy."""
+    environment = {
+        **harness.PROVIDER,
+        "LETTA_PG_URI": URI,
+        "LETTA_PG_POOL_SIZE": SERVER_POOL,
+        "LETTA_ENCRYPTION_KEY": "k" * 32,
+    }
+    with contextlib.ExitStack() as stack:
+        started = [
+            stack.enter_context(
+                harness.server(
+                    f"pooled-{number}",
+                    image=image,
+                    environment=environment,
+                    networks=[pooled.network],
+                )
+            )
+            for number in range(count)
+        ]
+        for one in started:
+            one.wait_until_healthy()
+        yield started
+
+
+def turn(server: Server, number: int) -> str:
+    """Make an agent, let it answer twice, and return what it remembers of it."""
+    with server.client() as client:
+        agent = client.agents.create(model=harness.MODEL, embedding=harness.EMBEDDING)
+        for word in ("first", "second"):
+            client.agents.messages.create(agent.id, input=f"{word} {number}")
+        return " ".join(str(one) for one in client.agents.messages.list(agent.id).items)
+
+
+@pytest.mark.timeout(600, func_only=True)
+def test_a_server_needs_no_setting_for_its_pooler(pooled: Pooled, image: str) -> None:
+    by_transaction = pooled.case.mode == "transaction"
+    with harness.script(
+        "pooler-stub", "llm_stub.py", networks=[pooled.network], network_aliases=[harness.STUB_HOST]
+    ):
+        with ThreadPoolExecutor(3) as pool:
+            ended = list(
+                pool.map(
+                    lambda number: postgres.migrate(image, pooled.network, URI, number), range(3)
+                )
+            )
+        outputs = [one.stdout + one.stderr for one in ended]
+        assert [one.exit_code for one in ended] == [0] * 3, "\n".join(outputs)
+        # The lock holds: one migrates, the others wait for it.
+        assert len([one for one in outputs if "migrated the database in" in one]) == 1, outputs
+
+        with servers(pooled, image, 2) as started:
+            with ThreadPoolExecutor(TURNS) as pool:
+                said = list(
+                    pool.map(lambda number: turn(started[number % 2], number), range(TURNS))
+                )
+            logs = [one.logs() for one in started]
+
+        for number, text in enumerate(said):
+            assert {f"STUB:first {number}", f"STUB:second {number}"} <= set(
+                re.findall(r"STUB:\w+ \d+", text)
+            )
+        assert [log.count(LINE) for log in logs] == [int(by_transaction)] * 2
+        assert not any(PASSWORD in log for log in logs)
+        # Nobody waited for a lock that a session before had left behind.
+        assert not any("not waiting for it any longer" in log for log in logs)
+    left = postgres.query(
+        pooled.database, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+    )
+    assert left == ["0"]
+    if by_transaction:
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            kept = list(pool.map(lambda _: pooled.query(KEPT), range(CONNECTIONS)))
+        rows = [row.split("|") for text in kept for row in text.splitlines() if "|" in row]
+        assert {count for _, count in rows} == {"0"}, rows

@@ -81,6 +81,7 @@ def down(_: Context, volumes: bool = False) -> None:
         "env": CLUSTER_ENV,
         "project": NAME,
         "out": "directory for the files (default: standard output)",
+        "form": "of the directory: kustomize, or helm for a chart (kubernetes; default: kustomize)",
         "replicas": "how many servers (default: 2)",
         **CHOICES,
     }
@@ -90,6 +91,7 @@ def render(
     env: str = "kubernetes",
     project: str = "",
     out: str = "",
+    form: str = "",
     replicas: str = "",
     max_replicas: str = "",
     database: str = "",
@@ -118,4 +120,4 @@ def render(
         storage_class=storage_class,
         encrypted="yes" if encrypted else "",
     )
-    clustered.render(cluster, out=out)
+    clustered.render(cluster, out=out, form=form)

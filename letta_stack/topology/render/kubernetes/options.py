@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+OLDEST = (1, 34)
+"""The oldest version of Kubernetes that the objects are tested with."""
+
 EXTERNAL = "external"
 TRIAL = "trial"
 DATABASES = (EXTERNAL, TRIAL)

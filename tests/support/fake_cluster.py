@@ -35,6 +35,7 @@ class Cluster:
     classes: dict[str, bool] = field(default_factory=lambda: {"fast": True})
     secret_keys: Sequence[str] = ("database-uri", "redis-users")
     forbidden: Sequence[str] = ()
+    limits: Sequence[Object] = ()  # ResourceQuotas and LimitRanges of the namespace
     prepared: bool = False  # whether the namespace is there
     silent: bool = False
     refuses: str = ""  # what the API server says to a dry run
@@ -100,6 +101,8 @@ class Cluster:
             case ["rollout", "undo", name, revision]:
                 self.revision = int(revision.partition("=")[2])
                 self.undone.append(name)
+            case ["get", "resourcequotas,limitranges", *_]:
+                return self._limits()
             case ["get", "storageclasses", *_] if "list storageclasses" in self.forbidden:
                 return Completed(1, "", "Forbidden\n")
             case ["get", kinds, *_]:
@@ -119,6 +122,11 @@ class Cluster:
             self.applied.append(one)
             self._note(one)
         return said("")
+
+    def _limits(self) -> Completed:
+        if "list resourcequotas" in self.forbidden:
+            return Completed(1, "", "Forbidden\n")
+        return said(json.dumps({"items": list(self.limits)}))
 
     def _reviewed(self, review: Object) -> str:
         asked = review["spec"]["resourceAttributes"]
@@ -156,7 +164,8 @@ class Cluster:
                 {"metadata": {"name": name, "annotations": {note: str(usual).lower()}}}
                 for name, usual in self.classes.items()
             ]
-        wanted = {word.removesuffix("s") for word in kinds.split(",")}
+        words = [word.partition(".")[0] for word in kinds.split(",")]
+        wanted = {word.removesuffix("s") for word in words}
         found = [self._status(one) for one in self.applied if one["kind"].lower() in wanted]
         if "replicaset" in wanted and self.images:
             found += self._replica_sets()
@@ -166,6 +175,7 @@ class Cluster:
         return [
             {
                 "kind": "Pod",
+                "spec": one["spec"]["template"]["spec"],
                 "metadata": {
                     **one["spec"]["template"]["metadata"],
                     "name": f"{one['metadata']['name']}-0",

@@ -20,7 +20,7 @@ NAME = "namespace, or name of the stack (default: letta-stack- and the topology)
 
 CHOICES = {
     "max_replicas": "how many servers an autoscaler may make (kubernetes; default: no autoscaler)",
-    "database": "external, or trial: one pod with one volume (kubernetes; default: external)",
+    "database": "external; cnpg: a cluster of CloudNativePG; trial: one pod, one volume (kubernetes; default: external)",
     "host": "name under which clients reach the API (kubernetes; default: not published)",
     "ingress_class": "class of the Ingress (kubernetes; default: nginx)",
     "gateway": "namespace/name of a Gateway, for an HTTPRoute in the place of an Ingress (kubernetes)",

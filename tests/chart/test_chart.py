@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -14,9 +15,9 @@ from letta_stack.base import process
 from letta_stack.base.paths import ROOT
 from letta_stack.topology.catalogue import GATEWAY, GATEWAY_HEALTH_PATH, SERVER
 from letta_stack.topology.clustered import Clustered
-from letta_stack.topology.render import files
+from letta_stack.topology.render import choices, files
 from letta_stack.topology.render.kubernetes import manifests
-from letta_stack.topology.render.kubernetes.options import DATABASES, Options
+from letta_stack.topology.render.kubernetes.options import DATABASES
 from tests.support import helm_text
 
 if TYPE_CHECKING:
@@ -40,12 +41,13 @@ def test_helm_finds_nothing_wrong(helm: Helm, chart: Path) -> None:
 def test_helm_gives_the_objects_that_kubectl_gets(helm: Helm, chart: Path) -> None:
     model = Clustered.of("kubernetes").model()
     mounted = files.read(model)
+    usual = choices.kubernetes("mine", {})
     numbers = itertools.cycle([(1, 0), (3, 6), (3, 0), (1, 6)])
     for database, published, upgrade in itertools.product(DATABASES, PUBLISHED, (False, True)):
         replicas, most = next(numbers)
         storage = "fast" if upgrade else ""
-        options = Options(
-            "mine",
+        options = replace(
+            usual,
             database=database,
             replicas=replicas,
             most=most,

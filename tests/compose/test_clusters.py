@@ -8,6 +8,7 @@ import json
 import re
 import resource
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -227,12 +228,13 @@ def test_the_objects_are_what_the_api_server_describes(model: Model) -> None:
 def test_the_chart_is_the_same_objects(model: Model, database: str) -> None:
     about = chart.About("inv render --form helm", version="1", app_version="1", oldest="1.34")
     mounted = files.read(model)
-    of_all, notes = chart.render(model, mounted, Options("mine"), about)
+    usual = Options("mine", database_image="pg:17")
+    of_all, notes = chart.render(model, mounted, usual, about)
 
     values: dict[str, Any] = {"database": database, "host": "a.example"}
     found = helm_text.as_kubectl(helm_text.objects(of_all, values, namespace="mine"))
 
-    made = manifests.render(model, mounted, Options("mine", **values))
+    made = manifests.render(model, mounted, replace(usual, **values))
     assert found == helm_text.as_chart(made.all)
     assert set(notes) <= set(made.notes)
 

@@ -15,7 +15,13 @@ from letta_stack.topology.render import files
 from letta_stack.topology.render.kubernetes import manifests
 from letta_stack.topology.render.kubernetes.chart import files as chart
 from letta_stack.topology.render.kubernetes.chart.merge import condition
-from letta_stack.topology.render.kubernetes.options import DATABASES, EXTERNAL, TRIAL, Options
+from letta_stack.topology.render.kubernetes.options import (
+    DATABASES,
+    EXTERNAL,
+    OPERATED,
+    TRIAL,
+    Options,
+)
 from tests.support import helm_text
 
 if TYPE_CHECKING:
@@ -39,12 +45,16 @@ NAMES = {
 """What has another name among the values than among the options."""
 
 
+def chosen(**options: Any) -> Options:
+    return Options("mine", **{"database_image": "pg:17", **options})
+
+
 def made(model: Model, **options: Any) -> dict[str, str]:
-    return chart.render(model, files.read(model), Options("mine", **options), ABOUT)[0]
+    return chart.render(model, files.read(model), chosen(**options), ABOUT)[0]
 
 
 def by_kubectl(model: Model, **options: Any) -> dict[str, Model]:
-    found = manifests.render(model, files.read(model), Options("mine", **options))
+    found = manifests.render(model, files.read(model), chosen(**options))
     return helm_text.as_chart(found.all)
 
 
@@ -69,20 +79,20 @@ def test_every_choice_gives_the_objects_that_kubectl_gets(
     numbers = itertools.cycle([(1, 0), (3, 6), (3, 0), (1, 6)])
     for published, storage_class in itertools.product(PUBLISHED, ("", "fast")):
         replicas, most = next(numbers)
-        chosen = {
+        given = {
             "database": database,
             "replicas": replicas,
             "most": most,
             "storage_class": storage_class,
             **published,
         }
-        assert by_helm(of_all, install=install, **chosen) == by_kubectl(model, **chosen), chosen
+        assert by_helm(of_all, install=install, **given) == by_kubectl(model, **given), given
 
 
 def test_the_choices_of_render_are_the_values_of_the_chart(model: Model) -> None:
-    chosen = {"database": TRIAL, "replicas": 3, "host": "a.example", "secret": "other"}
+    given = {"database": TRIAL, "replicas": 3, "host": "a.example", "secret": "other"}
 
-    assert by_helm(made(model, **chosen)) == by_kubectl(model, **chosen)
+    assert by_helm(made(model, **given)) == by_kubectl(model, **given)
 
 
 def test_another_image_is_that_of_server_migration_and_collector(model: Model) -> None:
@@ -160,21 +170,27 @@ def test_a_database_of_the_release_is_migrated_with_the_first_and_before_each_la
     model: Model,
 ) -> None:
     of_all = made(model)
-    for install, expected in ((True, 0), (False, 2)):
-        found = helm_text.objects(of_all, {"database": TRIAL}, namespace="mine", install=install)
+    for database, install, expected in (
+        (TRIAL, True, 0),
+        (TRIAL, False, 2),
+        (OPERATED, True, 0),
+        (OPERATED, False, 2),
+    ):
+        values = {"database": database}
+        found = helm_text.objects(of_all, values, namespace="mine", install=install)
         assert len(hooks(found)) == expected
         assert "Job" in {one["kind"] for one in found}
 
 
 def test_data_outlive_the_release(model: Model) -> None:
-    found = helm_text.objects(made(model), {}, namespace="mine")
+    found = helm_text.objects(made(model), {"database": OPERATED}, namespace="mine")
 
     kept = [
         one["kind"]
         for one in found
         if one["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"
     ]
-    assert kept == ["PersistentVolumeClaim"]
+    assert kept == ["PersistentVolumeClaim", "Cluster"]
 
 
 def test_values_that_contradict_each_other_are_refused(model: Model) -> None:

@@ -122,11 +122,18 @@ def _documents(
 
 
 def _take_resources(one: dict[str, Any], resources: dict[str, Any]) -> None:
-    """Put a slot in the place of a container's resources."""
-    for container in one.get("spec", {}).get("template", {}).get("spec", {}).get("containers", []):
-        name = values.short(container["name"])
-        resources[name] = container["resources"]
-        container["resources"] = values.Slot(f'toJson (index .Values.resources "{name}")')
+    """Put a slot in the place of the resources of containers, and of a database that has an operator."""
+    spec = one.get("spec", {})
+    if "resources" in spec and one["kind"] != "PersistentVolumeClaim":
+        spec["resources"] = _slot(one["metadata"]["name"], spec["resources"], resources)
+    for container in spec.get("template", {}).get("spec", {}).get("containers", []):
+        container["resources"] = _slot(container["name"], container["resources"], resources)
+
+
+def _slot(service: str, given: Any, resources: dict[str, Any]) -> values.Slot:
+    name = values.short(service)
+    resources[name] = given
+    return values.Slot(f'toJson (index .Values.resources "{name}")')
 
 
 def _values(given: Mapping[str, Any]) -> str:

@@ -56,7 +56,8 @@ VALUES = {
         {**_COUNT, "minimum": 0},
     ),
     "database": Value(
-        "external: its URI is in the Secret; trial: one pod with one volume and no backup",
+        "external: its URI is in the Secret; cnpg: a cluster of CloudNativePG, whose operator must be there; trial: one pod with "
+        "one volume and no backup",
         {"enum": list(DATABASES)},
     ),
     "host": _text(
@@ -125,6 +126,7 @@ def options(variant: Mapping[str, str | bool], given: Options) -> Options:
         replicas=SEVERAL if variant["several"] else SINGLE,
         most=MOST if variant["scaled"] else 0,
         database=str(variant["database"]),
+        database_image="slot-images-cnpg",
         host="slot-host" if variant["published"] else "",
         ingress_class="slot-ingressClass",
         gateway=gateway if variant["routed"] else "",
@@ -170,7 +172,7 @@ def slots(real: Mapping[str, Any], given: Options) -> dict[str | int, Slot]:
         },
         **{
             f"slot-images-{name}": Slot(f'index .Values.images "{short(name)}" | quote')
-            for name in real["services"]
+            for name in [*real["services"], "cnpg"]
         },
     }
 
@@ -194,7 +196,7 @@ def defaults(real: Mapping[str, Any], given: Options) -> dict[str, Any]:
     }
     return {
         IMAGE: own,
-        "images": others,
+        "images": {**others, "cnpg": given.database_image},
         "replicas": given.replicas,
         "maxReplicas": given.most,
         "database": given.database,

@@ -1,7 +1,7 @@
 """Checks in clean environments. Plain `nox` runs them all; `nox -t fast` is for between edits: no containers.
 
 Tags: fast (lint, types, unit, cli, coverage), docker (arm64, smoke, release, build, gateway, alerts,
-compose), cluster (swarm, smoke(kubernetes); only on request), update (fix, lock; only on request). Without a tag and on request: pythons, faults, load,
+compose), cluster (swarm, chart, smoke(kubernetes); only on request), update (fix, lock; only on request). Without a tag and on request: pythons, faults, load,
 mutation.
 
 Sessions run side by side, and each shows its output when it ends. What is chosen with `-s` runs one at a time and shows
@@ -274,6 +274,13 @@ def swarm(session: nox.Session) -> None:
     """Run the stack on a swarm in a container of its own, on request. Arguments go to pytest."""
     install(session, "smoke")
     run_docker(session, "pytest", *selected(session, "tests/swarm"))
+
+
+@nox.session(tags=["cluster"], default=False, requires=["images"])
+def chart(session: nox.Session) -> None:
+    """Give the Helm chart to Helm, and install it in a cluster for trials, on request. Arguments go to pytest."""
+    install(session, "smoke")
+    run_docker(session, "pytest", *selected(session, "tests/chart"))
 
 
 @nox.session(tags=["update"], default=False)

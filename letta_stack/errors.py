@@ -22,6 +22,7 @@ rootfs/opt/letta-stack/entrypoint/errors.py) and in docs/exit-codes.md:
 130     Ctrl-C
 200-209 taking over what was made elsewhere, and upgrades
 210-214 point-in-time recovery
+220-224 clusters: the namespace's own limits, found before anything is applied
 ======= ==============================================================================
 
 Codes 0 to 2 are Invoke's and the shell's; 124 to 127 and 128 + N are a shell's words for a timeout, for a command that
@@ -569,6 +570,12 @@ class ClusterLacks(LettaStackError):
     """The cluster has no such storage class, kind of object, Secret or room."""
 
     exit_code = 19
+
+
+class QuotaTooSmall(LettaStackError):
+    """The namespace's quotas or limit ranges do not allow what would be applied."""
+
+    exit_code = 220
 
 
 class RolloutFailed(LettaStackError):

@@ -20,7 +20,7 @@ NAME = "namespace, or name of the stack (default: letta-stack- and the topology)
 
 CHOICES = {
     "max_replicas": "how many servers an autoscaler may make (kubernetes; default: no autoscaler)",
-    "database": "external, or trial: one pod with one volume (kubernetes; default: external)",
+    "database": "external; cnpg: a cluster of CloudNativePG; trial: one pod, one volume (kubernetes; default: external)",
     "host": "name under which clients reach the API (kubernetes; default: not published)",
     "ingress_class": "class of the Ingress (kubernetes; default: nginx)",
     "gateway": "namespace/name of a Gateway, for an HTTPRoute in the place of an Ingress (kubernetes)",
@@ -81,6 +81,7 @@ def down(_: Context, volumes: bool = False) -> None:
         "env": CLUSTER_ENV,
         "project": NAME,
         "out": "directory for the files (default: standard output)",
+        "form": "of the directory: kustomize, or helm for a chart (kubernetes; default: kustomize)",
         "replicas": "how many servers (default: 2)",
         **CHOICES,
     }
@@ -90,6 +91,7 @@ def render(
     env: str = "kubernetes",
     project: str = "",
     out: str = "",
+    form: str = "",
     replicas: str = "",
     max_replicas: str = "",
     database: str = "",
@@ -118,4 +120,4 @@ def render(
         storage_class=storage_class,
         encrypted="yes" if encrypted else "",
     )
-    clustered.render(cluster, out=out)
+    clustered.render(cluster, out=out, form=form)

@@ -17,7 +17,7 @@ from letta_stack.errors import (
     RightsMissing,
 )
 from letta_stack.topology.render import text
-from letta_stack.topology.render.kubernetes.options import EXTERNAL
+from letta_stack.topology.render.kubernetes.options import OLDEST, TRIAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from letta_stack.topology.render.kubernetes.options import Options
     from letta_stack.topology.runners.kubernetes import Kubernetes
 
-OLDEST = (1, 34)
-"""The oldest version of Kubernetes that the objects are tested with."""
 ANSWER_SECONDS = "10s"
 PRODUCTION = re.compile(r"(?i)prod|live")
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
@@ -194,7 +192,7 @@ def storage(runner: Kubernetes, wanted: str, objects: Iterable[Mapping[str, Any]
 
 def secret(runner: Kubernetes, manifests: Manifests, options: Options) -> None:
     """Raise ``ClusterLacks`` if a Secret that the operator brings is missing, or lacks keys."""
-    if options.database != EXTERNAL:
+    if options.database == TRIAL:
         return
     for name, keys in manifests.secrets.items():
         template = "--output=go-template={{range $key, $_ := .data}}{{$key}} {{end}}"

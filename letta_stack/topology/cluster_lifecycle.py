@@ -16,7 +16,7 @@ from letta_stack.base.progress import Progress
 from letta_stack.engine import inspect
 from letta_stack.errors import CommandFailed, RolloutFailed
 from letta_stack.secrets.store import Store
-from letta_stack.topology import cluster_checks, running, trial_cluster
+from letta_stack.topology import cluster_checks, cluster_quota, running, trial_cluster
 from letta_stack.topology.catalogue import GATEWAY, GATEWAY_HEALTH_PATH, SERVER
 from letta_stack.topology.cluster_state import migrated, overview, rolled_out, wait
 from letta_stack.topology.lifecycle import confirm
@@ -106,6 +106,7 @@ def prepare(
     cluster_checks.rights(mine, made.all)
     cluster_checks.storage(mine, options.storage_class, made.all)
     cluster_checks.secret(mine, made, options)
+    cluster_quota.check(mine, made.all)
     return Prepared(cluster, mine, context, model, made, images)
 
 

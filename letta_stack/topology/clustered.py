@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 from letta_stack.base import console
 from letta_stack.base.paths import SECRETS
 from letta_stack.errors import BadValue
+from letta_stack.pins.file import Pins
 from letta_stack.secrets.store import IMAGE_UID
 from letta_stack.topology import archive, dotenv, secret_files
 from letta_stack.topology.backups import RECIPIENTS_VARIABLE
 from letta_stack.topology.catalogue import find_cluster
 from letta_stack.topology.render import choices, files, text
 from letta_stack.topology.render.kubernetes import directory, manifests
+from letta_stack.topology.render.kubernetes.chart import files as chart
+from letta_stack.topology.render.kubernetes.options import OLDEST
 from letta_stack.topology.render.swarm import stack
 from letta_stack.topology.runners.compose import Compose
 
@@ -96,8 +99,17 @@ class Rendered:
     notes: list[str]  # what of the model it does not say
 
 
-def render(cluster: Clustered, *, out: str) -> None:
+FORMS = (KUSTOMIZE, HELM) = ("kustomize", "helm")
+"""How the objects of Kubernetes can be written to a directory."""
+
+
+def render(cluster: Clustered, *, out: str, form: str = "") -> None:
     """Write the objects or the stack file, to a directory or to standard output.
+
+    Args:
+        cluster: the topology, its namespace or name, and the user's choices.
+        out: the directory, "" for standard output.
+        form: one of ``FORMS``, "" for the first.
 
     Raises:
         BadSecret: .env or the shell gives what is a secret here.
@@ -105,7 +117,7 @@ def render(cluster: Clustered, *, out: str) -> None:
         NotExpressible: the engine has no place for something of the model.
 
     """
-    made = _kubernetes(cluster) if cluster.topology.name == "kubernetes" else _swarm(cluster)
+    made = _form(cluster, out, form)
     for note in made.notes:
         console.say(f"not expressed: {note}")
     if not out:
@@ -116,9 +128,11 @@ def render(cluster: Clustered, *, out: str) -> None:
         raise BadValue(f"--out {out!r} has files of somebody else; give a new directory")
     target.mkdir(parents=True, exist_ok=True)
     (target / MARK).write_text("Of `inv render`: all files here are replaced.\n", encoding="utf-8")
-    for old in set(target.iterdir()) - {target / name for name in (MARK, *made.files)}:
-        old.unlink()
+    for old in set(target.rglob("*")) - {target / name for name in (MARK, *made.files)}:
+        if not old.is_dir():
+            old.unlink()
     for name, content in made.files.items():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).write_text(content, encoding="utf-8")
     console.result(f"{len(made.files)} files in {target}")
 
@@ -128,6 +142,31 @@ def objects(cluster: Clustered) -> manifests.Manifests:
     options = choices.kubernetes(cluster.name, cluster.given)
     model = cluster.model()
     return manifests.render(model, files.read(model), options)
+
+
+def _form(cluster: Clustered, out: str, form: str) -> Rendered:
+    if form and form not in FORMS:
+        raise BadValue(f"--form {form!r} is unknown; use {' or '.join(FORMS)}")
+    if cluster.topology.name != "kubernetes":
+        if form:
+            raise BadValue(f"--form: --env {cluster.topology.name} has one form only")
+        return _swarm(cluster)
+    if form == HELM and not out:
+        raise BadValue("--form helm: a chart is a directory; give one with --out")
+    return _helm(cluster) if form == HELM else _kubernetes(cluster)
+
+
+def _helm(cluster: Clustered) -> Rendered:
+    options = choices.kubernetes(cluster.name, cluster.given)
+    model, pins = cluster.model(), Pins.load()
+    about = chart.About(
+        f"inv render {cluster.flags} --form {HELM}",
+        version=pins["LETTA_STACK_VERSION"],
+        app_version=pins["LETTA_VERSION"],
+        oldest=".".join(map(str, OLDEST)),
+    )
+    made, notes = chart.render(model, files.read(model), options, about)
+    return Rendered("", made, notes)
 
 
 def _kubernetes(cluster: Clustered) -> Rendered:

@@ -418,6 +418,7 @@ TABLE = (
             Wire("--env", "cluster.topology.name", "kubernetes", "swarm", "swarm"),
             text("--project", "cluster.name", "letta-stack-kubernetes", "mine"),
             text("--out", "out", "", "there"),
+            text("--form", "form", "", "helm"),
             *(
                 text(f"--{name.replace('_', '-')}", f"cluster.given.{name}", "", "x")
                 for name in CLUSTER_CHOICES

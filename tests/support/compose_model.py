@@ -114,7 +114,12 @@ def _server() -> dict[str, Any]:
 def _database(directory: Path) -> dict[str, Any]:
     return _common("pgvector:1") | {
         "cpu_shares": 2048,
-        "environment": {"POSTGRES_PASSWORD_FILE": "/run/secrets/database-login"},
+        "command": ["postgres", "-c", "max_connections=300", "-c", "max_wal_size=256MB"],
+        "environment": {
+            "POSTGRES_DB": "letta",
+            "POSTGRES_PASSWORD_FILE": "/run/secrets/database-login",
+            "POSTGRES_USER": "letta",
+        },
         "healthcheck": _check(["CMD-SHELL", 'pg_isready -U "$$POSTGRES_USER"']),
         "networks": {"data": {"aliases": ["pgvector_db", "database"]}},
         "secrets": [_secret("database-login")],

@@ -36,6 +36,7 @@ class Cluster:
     classes: dict[str, bool] = field(default_factory=lambda: {"fast": True})
     secret_keys: Sequence[str] = ("database-uri", "redis-users")
     forbidden: Sequence[str] = ()
+    limits: Sequence[Object] = ()  # ResourceQuotas and LimitRanges of the namespace
     prepared: bool = False  # whether the namespace is there
     silent: bool = False
     refuses: str = ""  # what the API server says to a dry run
@@ -113,6 +114,8 @@ class Cluster:
             case ["rollout", "undo", name, revision]:
                 self.revision = int(revision.partition("=")[2])
                 self.undone.append(name)
+            case ["get", "resourcequotas,limitranges", *_]:
+                return self._limits()
             case ["get", "storageclasses", *_] if "list storageclasses" in self.forbidden:
                 return Completed(1, "", "Forbidden\n")
             case ["get", kinds, *_]:
@@ -135,6 +138,11 @@ class Cluster:
             self.applied.append(one)
             self._note(one)
         return said("")
+
+    def _limits(self) -> Completed:
+        if "list resourcequotas" in self.forbidden:
+            return Completed(1, "", "Forbidden\n")
+        return said(json.dumps({"items": list(self.limits)}))
 
     def _reviewed(self, review: Object) -> str:
         asked = review["spec"]["resourceAttributes"]
@@ -172,7 +180,8 @@ class Cluster:
                 {"metadata": {"name": name, "annotations": {note: str(usual).lower()}}}
                 for name, usual in self.classes.items()
             ]
-        wanted = {word.removesuffix("s") for word in kinds.split(",")}
+        words = [word.partition(".")[0] for word in kinds.split(",")]
+        wanted = {word.removesuffix("s") for word in words}
         found = [self._status(one) for one in self.applied if one["kind"].lower() in wanted]
         if "replicaset" in wanted and self.images:
             found += self._replica_sets()
@@ -180,15 +189,16 @@ class Cluster:
 
     def _pods(self) -> list[Object]:
         return [
-            self._pod(one["spec"]["template"]["metadata"], f"{one['metadata']['name']}-0")
+            self._pod(one["spec"]["template"], f"{one['metadata']['name']}-0")
             for one in self.applied
             if "template" in one.get("spec", {}) and self.scaled.get(one["metadata"]["name"], 1)
         ]
 
-    def _pod(self, metadata: Object, name: str) -> Object:
+    def _pod(self, template: Object, name: str) -> Object:
         return {
             "kind": "Pod",
-            "metadata": {"labels": {}, **metadata, "name": name},
+            "spec": template.get("spec", {}),
+            "metadata": {"labels": {}, **template.get("metadata", {}), "name": name},
             "status": {"containerStatuses": [self.broken.get(self.revision, self.pod)]},
         }
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from letta_stack.errors import BadValue
+from letta_stack.pins.file import Pins
 from letta_stack.topology.project import MOST_REPLICAS
 from letta_stack.topology.render.kubernetes import options as kubernetes_options
 from letta_stack.topology.render.swarm import stack
@@ -61,6 +62,7 @@ def kubernetes(name: str, given: Mapping[str, str]) -> kubernetes_options.Option
         replicas=replicas,
         most=most,
         database=database,
+        database_image=Pins.load()["CNPG_IMAGE"],
         host=_matching("--host", host, HOST),
         ingress_class=_matching("--ingress-class", given.get("ingress_class", ""), OBJECT)
         or usual.ingress_class,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -32,3 +33,13 @@ def dump(documents: Sequence[Any]) -> str:
     return yaml.dump_all(
         documents, Dumper=_Dumper, sort_keys=False, width=WIDTH, allow_unicode=True
     )
+
+
+def represent(data: Any) -> yaml.Node:
+    """Return a value as what ``serialize`` writes."""
+    return _Dumper(io.StringIO()).represent_data(data)
+
+
+def serialize(node: yaml.Node) -> str:
+    """Write one document as ``dump`` does, of nodes that no Python value stands for: a key may be there twice."""
+    return str(yaml.serialize(node, Dumper=_Dumper, width=WIDTH, allow_unicode=True))

@@ -85,3 +85,32 @@ def test_the_flags_lead_back_to_the_same_one() -> None:
     assert clustered.Clustered.of("swarm").flags == "--env swarm"
     other = clustered.Clustered.of("kubernetes", project="mine", context="a b")
     assert other.flags == "--env kubernetes --project mine --context 'a b'"
+
+
+def test_a_chart_is_a_directory_of_its_own(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    clustered.render(
+        clustered.Clustered.of("kubernetes", host="a.example"), out=str(out), form="helm"
+    )
+
+    chart = yaml.safe_load((out / "Chart.yaml").read_text())
+    assert (chart["name"], chart["kubeVersion"]) == ("letta-stack", ">=1.34.0-0")
+    assert yaml.safe_load((out / "values.yaml").read_text())["host"] == "a.example"
+    assert (out / "templates" / "letta-server.yaml").exists()
+
+    clustered.render(clustered.Clustered.of("kubernetes"), out=str(out))
+    assert not list(out.glob("templates/*"))
+    assert (out / "kustomization.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("env", "out", "form", "said"),
+    [
+        ("kubernetes", "x", "chart", "use kustomize or helm"),
+        ("kubernetes", "", "helm", "give one with --out"),
+        ("swarm", "x", "helm", "has one form only"),
+    ],
+)
+def test_a_form_that_cannot_be_is_refused(env: str, out: str, form: str, said: str) -> None:
+    with pytest.raises(BadValue, match=said):
+        clustered.render(clustered.Clustered.of(env), out=out, form=form)

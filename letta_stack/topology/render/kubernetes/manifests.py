@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from letta_stack.topology.catalogue import DATABASE, GATEWAY, SERVER
 from letta_stack.topology.render import keys
 from letta_stack.topology.render.kubernetes import (
+    cloudnative_pg,
     exposure,
     network,
     objects,
@@ -16,7 +17,8 @@ from letta_stack.topology.render.kubernetes import (
     workloads,
 )
 from letta_stack.topology.render.kubernetes.keys import KEYS
-from letta_stack.topology.render.kubernetes.options import EXTERNAL
+from letta_stack.topology.render.kubernetes.options import EXTERNAL, OPERATED, TRIAL
+from letta_stack.topology.render.kubernetes.storage import URI
 from letta_stack.topology.render.values import secret_environment, tmpfs
 
 if TYPE_CHECKING:
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from letta_stack.topology.render.kubernetes.options import Options
 
     Model = Mapping[str, Any]
-
-URI = "database-uri"  # the secret with which a service reaches the database
 
 
 @dataclass
@@ -63,15 +63,19 @@ def render(model: Model, files: Mapping[tuple[str, str], Mounted], options: Opti
         NotExpressible: Kubernetes has no place for something of the model.
 
     """
+    database = model["services"].get(DATABASE.name)
     model = _with_database(model, options)
     result = Manifests(notes=keys.check(model, KEYS))
     result.first += [objects.namespace(options.namespace), objects.account(options.namespace)]
     users = [
         name
         for name, service in sorted(model["services"].items())
-        if options.database == EXTERNAL and URI in _secret_names(service)
+        if options.database != TRIAL and URI in _secret_names(service)
     ]
-    result.first += network.policies(model, options, users)
+    result.first += network.policies(model, options, users if options.database == EXTERNAL else [])
+    if options.database == OPERATED and database:
+        result.first += cloudnative_pg.objects(database, files, options, users)
+        result.notes.append(cloudnative_pg.NOTE)
     server_image = model["services"][SERVER]["image"]
     late = _after_one_shots(model)
     for name, service in sorted(model["services"].items()):
@@ -90,13 +94,15 @@ def render(model: Model, files: Mapping[tuple[str, str], Mounted], options: Opti
     gateway = model["services"][GATEWAY.name]
     result.then += exposure.objects(GATEWAY.name, gateway, _programs(files), options)
     named = {one for service in model["services"].values() for one in _secret_names(service)}
-    result.secrets[options.secret] = sorted(named)
+    result.secrets[options.secret] = sorted(
+        named - ({URI} if options.database == OPERATED else set())
+    )
     return result
 
 
 def _with_database(model: Model, options: Options) -> Model:
-    """Leave the database out if it is elsewhere."""
-    if options.database != EXTERNAL:
+    """Leave the database out if it is elsewhere, or an operator's."""
+    if options.database == TRIAL:
         return model
     services = {}
     for name, service in model["services"].items():

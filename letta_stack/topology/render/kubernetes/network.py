@@ -71,14 +71,14 @@ def policies(model: Mapping[str, Any], options: Options, database_users: list[st
     everybody = {"matchLabels": {PART_OF: options.namespace}}
     name_servers = {"ports": [{"protocol": one, "port": 53} for one in ("UDP", "TCP")]}
     rules = [
-        _policy(options, "default", everybody, egress=[name_servers], ingress=[]),
+        policy(options, "default", everybody, egress=[name_servers], ingress=[]),
     ]
     for network, body in sorted((model.get("networks") or {}).items()):
         members = {"matchLabels": {f"{NETWORK}{network}": MEMBER, PART_OF: options.namespace}}
         same = [{"podSelector": members}]
         outside = [] if (body or {}).get("internal") else [{"to": list(EVERYWHERE)}]
         rules.append(
-            _policy(
+            policy(
                 options,
                 f"network-{network}",
                 members,
@@ -90,15 +90,15 @@ def policies(model: Mapping[str, Any], options: Options, database_users: list[st
         if ports := [int(one["target"]) for one in service.get("ports") or []]:
             own = {"matchLabels": labels(options.namespace, name)}
             opened = {"ports": [{"protocol": "TCP", "port": port} for port in ports]}
-            rules.append(_policy(options, f"published-{name}", own, ingress=[opened]))
+            rules.append(policy(options, f"published-{name}", own, ingress=[opened]))
     for name in database_users:
         own = {"matchLabels": labels(options.namespace, name)}
         # Where the database is, and on which port, is in a Secret that nobody reads here.
-        rules.append(_policy(options, f"database-{name}", own, egress=[{"to": list(EVERYWHERE)}]))
+        rules.append(policy(options, f"database-{name}", own, egress=[{"to": list(EVERYWHERE)}]))
     return rules
 
 
-def _policy(
+def policy(
     options: Options,
     name: str,
     pods: Object,
@@ -106,6 +106,7 @@ def _policy(
     ingress: list[Object] | None = None,
     egress: list[Object] | None = None,
 ) -> Object:
+    """Return who may talk to some pods, and to whom they may; ``None`` leaves that to other policies."""
     spec: Object = {"podSelector": pods, "policyTypes": []}
     for kind, rules in (("ingress", ingress), ("egress", egress)):
         if rules is not None:

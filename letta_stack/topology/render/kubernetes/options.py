@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+OLDEST = (1, 34)
+"""The oldest version of Kubernetes that the objects are tested with."""
+
 EXTERNAL = "external"
 TRIAL = "trial"
-DATABASES = (EXTERNAL, TRIAL)
+OPERATED = "cnpg"
+DATABASES = (EXTERNAL, TRIAL, OPERATED)
 
 DEFAULT_SIZES = {
     "collector": "2Gi",  # the queue of a backend that does not answer, see docs/telemetry.md
@@ -25,7 +29,10 @@ class Options:
     namespace: str
     replicas: int = 2  # servers, and gateways
     most: int = 0  # servers that the autoscaler may make; 0 is no autoscaler
-    database: str = EXTERNAL  # TRIAL is one pod with one volume
+    database: str = (
+        EXTERNAL  # TRIAL is one pod with one volume, OPERATED a cluster of CloudNativePG
+    )
+    database_image: str = ""  # of that cluster
     host: str = ""  # the name under which clients reach the API; "" is no Ingress and no HTTPRoute
     ingress_class: str = "nginx"
     gateway: str = ""  # namespace/name of a Gateway: an HTTPRoute in the place of an Ingress

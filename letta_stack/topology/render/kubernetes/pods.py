@@ -97,7 +97,7 @@ def _container(
         "image": service["image"],
         "imagePullPolicy": options.pull,
         "securityContext": _security(name, service),
-        "resources": _resources(service),
+        "resources": resources(service),
         "volumeMounts": found.mounts,
         **probes(name, service, own_image=own_image),
     }
@@ -153,20 +153,21 @@ def _security(name: str, service: Mapping[str, Any]) -> Object:
     }
 
 
-def _resources(service: Mapping[str, Any]) -> Object:
-    resources = (service.get("deploy") or {}).get("resources") or {}
+def resources(service: Mapping[str, Any]) -> Object:
+    """Return what a service asks for, and what it gets at most."""
+    given = (service.get("deploy") or {}).get("resources") or {}
     shares = int(service.get("cpu_shares") or USUAL_SHARES)
     # Named, for without a request Kubernetes takes the limit for one.
     requests: dict[str, str] = {"cpu": f"{MILLICORES * shares // USUAL_SHARES}m", "memory": "0"}
     limits: dict[str, str] = {}
-    for given, wanted in (
-        (resources.get("limits") or {}, limits),
-        (resources.get("reservations") or {}, requests),
+    for amounts, wanted in (
+        (given.get("limits") or {}, limits),
+        (given.get("reservations") or {}, requests),
     ):
-        if "cpus" in given:
-            wanted["cpu"] = f"{round(float(given['cpus']) * 1000)}m"
-        if "memory" in given:
-            wanted["memory"] = str(given["memory"])
+        if "cpus" in amounts:
+            wanted["cpu"] = f"{round(float(amounts['cpus']) * 1000)}m"
+        if "memory" in amounts:
+            wanted["memory"] = str(amounts["memory"])
     return {"limits": limits, "requests": requests}
 
 

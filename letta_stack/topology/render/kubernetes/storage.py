@@ -8,8 +8,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from letta_stack.errors import NotExpressible
+from letta_stack.topology.catalogue import DATABASE
 from letta_stack.topology.render.files import NOTHING
 from letta_stack.topology.render.kubernetes.objects import Object, make
+from letta_stack.topology.render.kubernetes.options import OPERATED
 from letta_stack.topology.render.values import tmpfs
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from letta_stack.topology.render.kubernetes.options import Options
 
 SECRETS = PurePosixPath("/run/secrets")
+URI = "database-uri"  # the secret with which a service reaches the database
+APP_SECRET, APP_URI = f"{DATABASE.name}-app", "uri"
+"""The Secret in which CloudNativePG puts the login of the database's owner, and its key for the whole URI."""
 SECRET_MODE = 0o440  # the pod's group reads them; they belong to root
 READABLE, EXECUTABLE = 0o444, 0o555
 SIZE_UNITS = {"k": "Ki", "m": "Mi", "g": "Gi"}
@@ -76,17 +81,30 @@ def is_database(service: Mapping[str, Any]) -> bool:
 
 
 def _secrets(name: str, service: Mapping[str, Any], found: Storage, options: Options) -> None:
-    items = []
+    items, operated = [], []
     for one in service.get("secrets") or []:
         target = PurePosixPath(one["target"])
         if target.parent != SECRETS:
             raise NotExpressible(
                 f"services.{name} has a secret at {target}; put it below {SECRETS}"
             )
-        items.append({"key": one["source"], "path": target.name})
-    if items:
-        volume = {"secretName": options.secret, "defaultMode": SECRET_MODE, "items": items}
-        found.add("secrets", str(SECRETS), {"secret": volume}, readOnly=True)
+        if one["source"] == URI and options.database == OPERATED:
+            operated.append({"key": APP_URI, "path": target.name})
+        else:
+            items.append({"key": one["source"], "path": target.name})
+    volume: Object = {
+        "secret": {"secretName": options.secret, "defaultMode": SECRET_MODE, "items": items}
+    }
+    if operated:
+        sources = [(options.secret, items), (APP_SECRET, operated)]
+        volume = {
+            "projected": {
+                "defaultMode": SECRET_MODE,
+                "sources": [{"secret": {"name": name, "items": of}} for name, of in sources if of],
+            }
+        }
+    if items or operated:
+        found.add("secrets", str(SECRETS), volume, readOnly=True)
 
 
 def _config(name: str, mounted: Mounted, found: Storage, namespace: str) -> None:

@@ -5,13 +5,18 @@ import inspect
 import pytest
 
 from letta_stack.errors import BadValue
+from letta_stack.pins.file import Pins
 from letta_stack.topology.catalogue import CLUSTERS
 from letta_stack.topology.render import choices
 from letta_stack.topology.render.kubernetes.options import Options
 
+IMAGE = Pins.load()["CNPG_IMAGE"]
+
 
 def test_what_nobody_says_is_for_production() -> None:
-    assert choices.kubernetes("mine", {}) == Options("mine", replicas=2, database="external")
+    assert choices.kubernetes("mine", {}) == Options(
+        "mine", replicas=2, database="external", database_image=IMAGE
+    )
 
 
 def test_every_choice_arrives() -> None:
@@ -29,6 +34,7 @@ def test_every_choice_arrives() -> None:
 
     assert choices.kubernetes("a", given) == Options(
         "a",
+        database_image=IMAGE,
         replicas=3,
         most=9,
         database="trial",

@@ -23,6 +23,7 @@ rootfs/opt/letta-stack/entrypoint/errors.py) and in docs/exit-codes.md:
 200-209 taking over what was made elsewhere, and upgrades
 210-214 point-in-time recovery
 220-224 clusters: the namespace's own limits, found before anything is applied
+240-249 signatures of images
 ======= ==============================================================================
 
 Codes 0 to 2 are Invoke's and the shell's; 124 to 127 and 128 + N are a shell's words for a timeout, for a command that
@@ -666,6 +667,36 @@ class ArchiveBehind(LettaStackError):
     """PostgreSQL cannot archive what it has written."""
 
     exit_code = 212
+
+
+class BadVerifyKey(LettaStackError):
+    """The key that signatures are compared with cannot be read, or is no public key."""
+
+    exit_code = 240
+
+
+class NotSigned(LettaStackError):
+    """An image has no signature, and one is asked for."""
+
+    exit_code = 241
+
+
+class SignedByOther(LettaStackError):
+    """An image is signed, but not by the key that counts."""
+
+    exit_code = 242
+
+
+class SignsOther(LettaStackError):
+    """The signature that lies beside an image is that of another image."""
+
+    exit_code = 243
+
+
+class BadSignKey(LettaStackError):
+    """The key that a release is signed with cannot be read, or its password does not open it."""
+
+    exit_code = 244
 
 
 class CommandFailed(LettaStackError):

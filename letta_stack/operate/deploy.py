@@ -44,6 +44,7 @@ from letta_stack.topology import (
     report,
     running,
     secret_files,
+    signed,
 )
 from letta_stack.topology.catalogue import MIGRATION, SERVER
 from letta_stack.topology.deployed import IMAGE_VARIABLE, Deployment, Unfinished
@@ -67,7 +68,8 @@ class Order:
 def deploy(project: Project, order: Order) -> None:
     """Bring another image, or other settings, to a running project without a failed request.
 
-    Raises ``DeployRefused``, ``DeployFailed``, ``LettaCode``, ``WrongArchitecture``, ``NotRunning``, ``ProjectLocked``.
+    Raises ``DeployRefused``, ``DeployFailed``, ``LettaCode``, ``WrongArchitecture``, ``NotRunning``, ``ProjectLocked``, and what
+    ``signed.check`` raises.
     """
     with lock.held(project.name):
         _deploy(project, order)
@@ -98,6 +100,7 @@ def _deploy(project: Project, order: Order) -> None:
     reference = wanted(order) or project.runner.config()["services"][SERVER]["image"]
     target = plan.image(reference)
     preflight.architecture(reference, engine)
+    signed.check(project, reference)
     present = replicas.of(project)
     begun = deployed.unfinished(project.name)
     # A killed deployment has both kinds, and its journal knows how many there were.

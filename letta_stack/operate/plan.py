@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from letta_stack.base import process
 from letta_stack.errors import CommandFailed, DeployRefused
 from letta_stack.image import version
+from letta_stack.topology.deployed import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-REPOSITORY = "letta-stack/deployed"
 VERSION_LABEL = "org.opencontainers.image.version"
 PYTHON = "/usr/bin/python3"
 # What replicas of the version before would notice, while both run.

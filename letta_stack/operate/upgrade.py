@@ -21,7 +21,15 @@ from letta_stack.image.sources import Sources
 from letta_stack.operate import backup as backups
 from letta_stack.operate import deploy, dump, plan, postgres
 from letta_stack.operate.adopt import major
-from letta_stack.topology import as_running, capacity, inputs, lifecycle, secret_files, upgrading
+from letta_stack.topology import (
+    as_running,
+    capacity,
+    inputs,
+    lifecycle,
+    secret_files,
+    signed,
+    upgrading,
+)
 from letta_stack.topology.catalogue import DATABASE, SERVER
 from letta_stack.topology.deployed import IMAGE_VARIABLE
 
@@ -56,8 +64,8 @@ class Step:
 def upgrade(project: Project, order: Order, sources: Sources | None = None) -> None:
     """Bring a project to the images, the PostgreSQL and the schema of this checkout.
 
-    Raises ``NotRunning``, ``DeployRefused``, ``SourceNewer``, ``BackupNoRoom`` before anything changes, ``UpgradeFailed``
-    and what ``deploy`` raises afterwards.
+    Raises ``NotRunning``, ``DeployRefused``, ``SourceNewer``, ``BackupNoRoom`` and what ``signed.check`` raises before anything
+    changes, ``UpgradeFailed`` and what ``deploy`` raises afterwards.
     """
     if not project.topology.has_server:
         raise BadValue(f"--env {project.topology.name} keeps nothing; `inv up` starts it anew")
@@ -71,6 +79,7 @@ def upgrade(project: Project, order: Order, sources: Sources | None = None) -> N
     project = as_running.keep(project)
     sources = sources or Sources.of(images="auto", otelcol="auto", letta_source="", ca="")
     step = look(project, order, sources)
+    signed.check(project, step.new.reference)
     refuse(project, step)
     for line in report(project, step):
         console.result(line)

@@ -121,7 +121,14 @@ class Manifest:
         return [self.config, *(Descriptor.from_json(item) for item in self.document["layers"])]
 
 
-class Content(Protocol):
+class Blobs(Protocol):
+    """Where blobs come from."""
+
+    def open_blob(self, blob: Descriptor) -> IO[bytes]:
+        """Open a blob for reading from its start."""
+
+
+class Content(Blobs, Protocol):
     """Where an image comes from: a layout that was just built, or a registry."""
 
     def manifest(self, digest: str) -> Manifest:
@@ -129,9 +136,6 @@ class Content(Protocol):
 
     def read(self, blob: Descriptor) -> bytes:
         """Return a small blob, checked against its digest."""
-
-    def open_blob(self, blob: Descriptor) -> IO[bytes]:
-        """Open a blob for reading from its start."""
 
 
 @dataclass(frozen=True)

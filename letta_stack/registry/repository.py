@@ -100,6 +100,12 @@ class Repository:
             raise TransientError(f"manifest {reference} arrived damaged")
         return manifest
 
+    def referrers(self, digest: str) -> oci.Manifest | None:
+        """Return the index of what refers to a manifest, None where the registry does not keep one."""
+        path = f"referrers/{digest}"
+        answer = self._retry(lambda: self._session.read("GET", path, headers=ACCEPT))
+        return None if answer is None else oci.Manifest(answer.content, oci.INDEX_TYPE)
+
     def image(self, reference: str) -> oci.Image:
         """Return the image that a tag or digest names."""
         return oci.Image(self.manifest(reference), self)
@@ -182,7 +188,7 @@ class Repository:
             )
             raise TagTaken(message)
 
-    def put_blob(self, blob: oci.Descriptor, content: oci.Content) -> None:
+    def put_blob(self, blob: oci.Descriptor, content: oci.Blobs) -> None:
         """Upload a blob unless it is there. An attempt that broke off is begun anew."""
 
         def put() -> None:

@@ -10,6 +10,7 @@ from letta_stack.base.paths import ROOT
 from letta_stack.errors import BadReference
 from letta_stack.registry.oci import DIGEST
 from letta_stack.registry.repository import Repository
+from letta_stack.release import sign
 from letta_stack.release.push import publisher_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def promote(
     checked = [check_digest(text) for text in digests]
     targets = options.targets()
     wanted = options.wanted(request, git.read(ROOT), dt.datetime.now(tz=dt.UTC).date())
-    publisher = publisher_of(options, request, wanted, say)
+    signer = None if dry_run else sign.signer_of(request)
+    publisher = publisher_of(options, request, wanted, say, signer)
     if dry_run:
         publisher.preview()
         return ""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from letta_stack.registry.reference import Target
     from letta_stack.registry.retries import RetryPolicy
     from letta_stack.release.plan import Wanted
+    from letta_stack.release.sign import Signer
 
 MEGABYTE = 1_000_000
 
@@ -48,7 +49,8 @@ def send(repository: Repository, image: oci.Image) -> None:
 class Publisher:
     """Everything that a push needs beside the image.
 
-    ``say`` prints one line. ``inspect`` raises if the image is not what it should be, before anything is sent.
+    ``say`` prints one line. ``inspect`` raises if the image is not what it should be, before anything is sent. ``signer`` signs what
+    gets a tag, before it gets it.
     """
 
     wanted: Wanted
@@ -58,6 +60,7 @@ class Publisher:
     plain_http: Collection[str] = ()
     policy: RetryPolicy | None = None
     inspect: Callable[[oci.Image], None] = lambda _: None
+    signer: Signer | None = None
 
     def preview(self) -> None:
         """Print what a push would do. Reads only."""
@@ -164,12 +167,12 @@ class Publisher:
             plan.check_free(repository.target, plan.read(repository, wanted, digest), digest)
         outcome = Outcome(list(self.targets))
         try:
-            ready = self._send_all(repositories, image, outcome)
-            for repository in ready:
-                self._tag(repository, wanted, image.root, Kind.IMMUTABLE, outcome)
-            for repository in ready:
-                if repository.target not in outcome.failed:
-                    self._tag(repository, wanted, image.root, Kind.FLOATING, outcome)
+            for repository in self._send_all(repositories, image, outcome):
+                self._sign(repository, digest, outcome)
+            for kind in (Kind.IMMUTABLE, Kind.FLOATING):
+                for repository in repositories:
+                    if repository.target not in outcome.failed:
+                        self._tag(repository, wanted, image.root, kind, outcome)
         except KeyboardInterrupt:
             raise outcome.interrupted() from None
         outcome.raise_for_failures()
@@ -195,6 +198,18 @@ class Publisher:
                 f"{traffic.present} were there ({traffic.present_bytes / MEGABYTE:.1f} MB)"
             )
         return ready
+
+    def _sign(self, repository: Repository, digest: str, outcome: Outcome) -> None:
+        """Sign what is sent, where a key is set."""
+        if self.signer is None:
+            return
+        try:
+            made = self.signer.sign(repository, digest)
+        except LettaStackError as error:
+            self.say(f"{repository.target}: failed: {error}")
+            outcome.fail(repository.target, error)
+            return
+        self.say(f"{repository.target}: {'signed' if made else 'signed already'}")
 
     def _tag(
         self,

@@ -11,7 +11,7 @@ from letta_stack.base.flags import choice, count
 from letta_stack.base.paths import ROOT
 from letta_stack.image import server
 from letta_stack.image import version as letta_version
-from letta_stack.release import build, plan, tags, version_check
+from letta_stack.release import build, plan, sign, tags, version_check
 from letta_stack.release.plan import Wanted
 from letta_stack.release.publisher import Publisher
 from letta_stack.release.tags import Channel
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from letta_stack.image.server import Request
     from letta_stack.release.options import Options
+    from letta_stack.release.sign import Signer
 
 
 def push(
@@ -37,7 +38,9 @@ def push(
     wanted = options.wanted(request, found, dt.datetime.now(tz=dt.UTC).date())
     labels = {**wanted.labels, server.INPUTS_LABEL: build.inputs(request)}
     wanted = replace(wanted, labels=labels)
-    publisher = publisher_of(options, request, wanted, say)
+    # Before the build: a key that does not open should not cost one.
+    signer = None if dry_run or untagged else sign.signer_of(request)
+    publisher = publisher_of(options, request, wanted, say, signer)
     if dry_run:
         publisher.preview()
         server.run(request, build.output_options("image.tar", found), wanted.labels, dry_run=True)
@@ -55,9 +58,13 @@ def push(
 
 
 def publisher_of(
-    options: Options, request: Request, wanted: Wanted, say: Callable[[str], None]
+    options: Options,
+    request: Request,
+    wanted: Wanted,
+    say: Callable[[str], None],
+    signer: Signer | None,
 ) -> Publisher:
-    """Return what writes ``wanted`` to the registries of the options."""
+    """Return what writes ``wanted`` to the registries of the options, and signs it if there is a ``signer``."""
     return Publisher(
         wanted,
         options.targets(),
@@ -65,6 +72,7 @@ def publisher_of(
         ca=request.ca,
         plain_http=options.plain_http,
         inspect=lambda image: version_check.check_metadata(image, wanted.version),
+        signer=signer,
     )
 
 

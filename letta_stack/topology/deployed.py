@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IMAGE_VARIABLE = "LETTA_STACK_IMAGE"
+REPOSITORY = "letta-stack/deployed"  # no registry has that name
 MOST = 50
 
 

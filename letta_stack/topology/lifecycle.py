@@ -30,6 +30,7 @@ from letta_stack.topology import (
     report,
     running,
     secret_files,
+    signed,
     source_tree,
     telemetry_store,
     upgrading,
@@ -118,6 +119,8 @@ def with_images(
         variables |= archive.image(variables, sources)
     if image:
         preflight.architecture(image, running_engine)
+        if not signed.built_here(image):
+            signed.check(project, image)
     inputs.data_directory(project, config, variables)
     telemetry_store.check(project, config, variables)
     return source_tree.with_debugger(project.with_variables(variables), sources)

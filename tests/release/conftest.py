@@ -37,13 +37,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[INJECTED] = []
+    config.addinivalue_line("markers", "long: takes minutes; runs with -m long")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(ROOT / "tests" / "release"):
             # Fixtures may build images, which has no sensible limit.
             item.add_marker(pytest.mark.timeout(TEST_SECONDS, func_only=True), append=False)
+    if "long" not in (config.option.markexpr or ""):
+        dropped = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in dropped]
 
 
 def pytest_terminal_summary(

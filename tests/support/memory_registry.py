@@ -12,7 +12,8 @@ import requests
 from letta_stack.registry import oci
 from tests.support.scripted import answer
 
-PATH = re.compile(r"/v2/(?P<repository>.+)/(?P<what>manifests|blobs|tags)/(?P<name>.+)")
+PATH = re.compile(r"/v2/(?P<repository>.+)/(?P<what>manifests|blobs|tags|referrers)/(?P<name>.+)")
+NOTHING = oci.index_of({})
 
 
 @dataclass
@@ -22,6 +23,7 @@ class Stored:
     tags: dict[str, str] = field(default_factory=dict)
     manifests: dict[str, oci.Manifest] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
+    referrers: dict[str, oci.Manifest] | None = None  # by what they refer to; None: not supported
 
 
 @dataclass
@@ -57,7 +59,11 @@ class MemoryRegistry:
                 return self._write_blob(host, one, digest, options["data"].read())
             media_type = options["headers"]["Content-Type"]
             return self._write_manifest(host, one, name, oci.Manifest(options["data"], media_type))
-        if what == "blobs":
+        content: bytes | None
+        if what == "referrers":
+            content = None if one.referrers is None else one.referrers.get(name, NOTHING).body
+            headers = {}
+        elif what == "blobs":
             content = one.blobs.get(name)
             headers = {"Content_Length": str(len(content or b""))}
         else:

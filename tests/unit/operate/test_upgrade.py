@@ -15,6 +15,7 @@ from letta_stack.errors import (
     DeployRefused,
     NotConfirmed,
     NotRunning,
+    NotSigned,
     SourceNewer,
     SourceUnknown,
     UpgradeFailed,
@@ -25,7 +26,7 @@ from letta_stack.operate.adopt import copied, load, major
 from letta_stack.operate.adopt.copied import Looks
 from letta_stack.operate.plan import Image, Migration
 from letta_stack.operate.upgrade import Order, Step
-from letta_stack.topology import as_running, lifecycle, upgrading
+from letta_stack.topology import as_running, lifecycle, signed, upgrading
 from letta_stack.topology.inputs import Data
 from letta_stack.topology.project import Project
 from letta_stack.topology.runners.compose import Compose
@@ -103,6 +104,24 @@ def test_a_dry_run_only_reports(
         "migration   c",
         "way         backup, migration, new replicas beside the old ones (inv deploy), then the other services",
     ]
+
+
+def test_an_image_that_nobody_signed_is_refused_first(
+    monkeypatch: pytest.MonkeyPatch, calls: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks(monkeypatch, STEP)
+    asked: list[str] = []
+
+    def refuse(_: Project, image: str) -> None:
+        asked.append(image)
+        raise NotSigned("nobody signed it")
+
+    monkeypatch.setattr(signed, "check", refuse)
+
+    with pytest.raises(NotSigned):
+        upgrade.upgrade(PROD, Order(yes=True))
+
+    assert (asked, calls, capsys.readouterr().out) == ([STEP.new.reference], [], "")
 
 
 def test_another_major_is_a_dump_and_a_restore_once_confirmed(

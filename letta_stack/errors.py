@@ -22,6 +22,7 @@ rootfs/opt/letta-stack/entrypoint/errors.py) and in docs/exit-codes.md:
 130     Ctrl-C
 200-209 taking over what was made elsewhere, and upgrades
 210-214 point-in-time recovery
+215-219 several hosts of a swarm
 ======= ==============================================================================
 
 Codes 0 to 2 are Invoke's and the shell's; 124 to 127 and 128 + N are a shell's words for a timeout, for a command that
@@ -659,6 +660,12 @@ class ArchiveBehind(LettaStackError):
     """PostgreSQL cannot archive what it has written."""
 
     exit_code = 212
+
+
+class HostUnreachable(LettaStackError):
+    """What is needed runs on another host, and nobody knows where its engine is."""
+
+    exit_code = 215
 
 
 class CommandFailed(LettaStackError):

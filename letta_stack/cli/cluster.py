@@ -53,6 +53,11 @@ def on_kubernetes(env: str, *, project: str, context: str) -> Clustered | None:
     return None
 
 
+def on_swarm(env: str, *, project: str, context: str = "") -> Clustered | None:
+    """Return the topology of a swarm, None if `--env` is another."""
+    return chosen(env, project=project, context=context) if env == "swarm" else None
+
+
 def lifecycle(cluster: Clustered) -> ModuleType:
     """Return what starts and stops the topology of a cluster."""
     from letta_stack.topology import cluster_lifecycle, swarm_lifecycle

@@ -179,10 +179,26 @@ def restart(cluster: Clustered, *, service: str) -> None:
     running.require_service(cluster, service)
     mine = Swarm(cluster.name)
     running.require(cluster, mine.states())
-    wanted = mine.wanted(sum(one.takes for one in swarm_checks.hosts()))
-    expected = {name: count for name, count in wanted.items() if service in {"", name}}
     before = mine.failures()
     mine.restart(service)
+    wait_ready(cluster, service, before)
+
+
+def wait_ready(
+    cluster: Clustered, service: str = "", before: Mapping[str, str] | None = None
+) -> None:
+    """Wait until every task of a service, or of all, does its work and the API answers; raise ``RolloutFailed``.
+
+    Args:
+        cluster: the stack.
+        service: the one that is waited for, "" for all.
+        before: tasks that had failed before, which say nothing; None for all that have failed so far.
+
+    """
+    mine = Swarm(cluster.name)
+    wanted = mine.wanted(sum(one.takes for one in swarm_checks.hosts()))
+    expected = {name: count for name, count in wanted.items() if service in {"", name}}
+    known = mine.failures() if before is None else before
     with Progress(f"waiting for {cluster.name}", detail=lambda: summarise(mine.states(), expected)):
-        wait(mine, expected, cluster.topology.one_shots, before)
+        wait(mine, expected, cluster.topology.one_shots, known)
         answer(mine, cluster.model())

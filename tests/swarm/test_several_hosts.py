@@ -116,6 +116,27 @@ def talk(stack: Stack, network: str, *options: str) -> bool:
         first.ask("network", "rm", network)
 
 
+def test_a_backup_is_verified_and_brings_back_what_was_there(spread: Stack, tmp_path: Path) -> None:
+    place = ("--dir", str(tmp_path))
+    blocks = spread.gateway().client().blocks
+    block = blocks.create(label="kept", value="before")
+
+    spread.inv("backup.create", *place, "--clear-secrets")
+    assert "tables are equal" in spread.inv("backup.verify", *place)
+    blocks.update(block.id, value="after")
+    spread.inv("backup.restore", *place, "--clear-secrets", "--yes")
+
+    assert blocks.retrieve(block.id).value == "before"
+    assert on(spread, SERVER) == names(spread)
+
+
+def test_the_doctor_finds_nothing_that_fails(spread: Stack) -> None:
+    seen = spread.inv("doctor")
+
+    assert "3 take tasks" in seen
+    assert "at head" in seen
+
+
 def test_a_changed_secret_is_a_new_version_and_only_its_readers_are_replaced(
     spread: Stack,
 ) -> None:
@@ -190,6 +211,7 @@ def test_a_host_that_is_lost_is_replaced_while_the_others_serve(spread: Stack) -
         else:
             answers.append(time.monotonic() - began)
     moved(spread, without=lost.name)
+    assert f"{lost.name} of {len(spread.hosts)} take no tasks" in spread.inv("doctor")
     with Clients(gateway) as clients:
         spread.inv("exec", "--", "true")
 

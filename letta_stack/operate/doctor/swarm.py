@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from letta_stack.base import process
-from letta_stack.errors import HostUnreachable, NotRunning
+from letta_stack.errors import HostUnreachable, LettaStackError, NotRunning
+from letta_stack.operate import store
+from letta_stack.operate.doctor import data, inside
 from letta_stack.operate.doctor.model import Finding, fail, ok, warn
+from letta_stack.operate.holders.in_swarm import InSwarm
 from letta_stack.topology import swarm_checks
-from letta_stack.topology.catalogue import GATEWAY, GATEWAY_HEALTH_PATH
+from letta_stack.topology.catalogue import GATEWAY, GATEWAY_HEALTH_PATH, SERVER
 from letta_stack.topology.render.swarm.services import DATA_LABEL
 from letta_stack.topology.runners.swarm import Swarm
 from letta_stack.topology.swarm_state import ROLLED_BACK
@@ -48,7 +51,7 @@ def managers(known: Sequence[Host]) -> Finding:
     return ok("managers", f"{len(found)} answer")
 
 
-def data(known: Sequence[Host]) -> Finding:
+def volumes(known: Sequence[Host]) -> Finding:
     """Look whether the one host with the volumes is there."""
     labelled = [one for one in known if one.data]
     names = ", ".join(one.name for one in labelled) or "no host"
@@ -108,6 +111,17 @@ def api(mine: Swarm) -> Finding:
     return fail("API", "the gateway reaches no server", "see the check of the services")
 
 
+def database(cluster: Clustered, mine: Swarm) -> list[Finding]:
+    """Look at everything that takes a running server and its database."""
+    try:
+        server = mine.task(SERVER).exec(options=["--interactive"])
+        facts, answer = inside.gather(InSwarm(cluster).postgres(), server)
+    except (LettaStackError, ValueError) as error:
+        seen = f"no answer from inside: {error}"
+        return [fail("database", seen, "see the check of the services")]
+    return [*inside.general(facts, answer), inside.leftovers(facts, cluster.name)]
+
+
 def check(cluster: Clustered) -> list[Finding]:
     """Look at the swarm and at the stack on it. Raises ``ClusterUnreachable``."""
     swarm_checks.require_manager()
@@ -115,8 +129,10 @@ def check(cluster: Clustered) -> list[Finding]:
     return [
         hosts(known),
         managers(known),
-        data(known),
+        volumes(known),
         services(cluster, mine, known),
         failures(mine),
         api(mine),
+        *database(cluster, mine),
+        data.kept(cluster, store.directory_of(cluster.name)),
     ]

@@ -63,6 +63,15 @@ class Swarm:
             newest.setdefault(row["Name"], row)  # an earlier task of the slot comes later
         return [parse_task(self.name, row) for row in newest.values() if not _gone(row)]
 
+    def alive(self, service: str) -> list[str]:
+        """Return the tasks of a service that have not ended, though they may have been asked to."""
+        ended = {*GONE, *FAILED, "complete"}
+        return [
+            row["Name"]
+            for row in self._tasks()
+            if _service(self.name, row) == service and _state(row) not in ended
+        ]
+
     def failures(self) -> dict[str, str]:
         """Return the service of every task that has failed, by the task."""
         failed = [row for row in self._tasks() if _state(row) in FAILED]

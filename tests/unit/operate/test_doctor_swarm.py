@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from letta_stack.errors import Unhealthy
-from letta_stack.operate.doctor import host, run, swarm
+from letta_stack.operate.doctor import data, host, inside, run, swarm
 from letta_stack.operate.doctor.model import FAIL, OK, WARN, ok
+from letta_stack.operate.holders.in_swarm import InSwarm
 from letta_stack.topology.clustered import Clustered
 from letta_stack.topology.runners.swarm import Swarm
 from letta_stack.topology.swarm_checks import Host
@@ -72,7 +73,7 @@ def test_a_host_that_takes_no_tasks_is_named() -> None:
     ],
 )
 def test_one_host_has_the_volumes(hosts: list[Host], state: str, seen: str) -> None:
-    found = swarm.data(hosts)
+    found = swarm.volumes(hosts)
 
     assert (found.state, seen in found.seen) == (state, True), found.seen
 
@@ -82,6 +83,8 @@ def test_a_stack_that_works_is_healthy(
 ) -> None:
     for name in ("engine", "pins", "settings", "secret_files"):
         monkeypatch.setattr(host, name, lambda _, name=name: ok(name, "fine"))
+    monkeypatch.setattr(data, "kept", lambda *_: ok("backups", "fine"))
+    monkeypatch.setattr(swarm, "database", lambda *_: [ok("vector", "fine")])
 
     run.doctor_of_swarm(CLUSTER, as_data=False)
 
@@ -89,6 +92,31 @@ def test_a_stack_that_works_is_healthy(
     engine.answers = False
     with pytest.raises(Unhealthy, match="letta-stack-swarm: API"):
         run.doctor_of_swarm(CLUSTER, as_data=True)
+
+
+def test_the_database_is_asked_where_it_runs(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def gather(*given: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        asked.extend(given)
+        return {"databases": ["letta_restore_x"]}, {}
+
+    monkeypatch.setattr(inside, "gather", gather)
+    monkeypatch.setattr(inside, "general", lambda *_: [ok("vector", "fine")])
+    monkeypatch.setattr(InSwarm, "postgres", lambda _: "there")
+
+    assert [one.state for one in swarm.database(CLUSTER, MINE)] == [OK, WARN]
+    assert asked == ["there", ["docker", "exec", "--interactive", "abc"]]
+
+
+def test_a_database_that_does_not_answer_is_a_finding(engine: Engine) -> None:
+    engine.here, engine.task = "", "Pending 1 second ago"
+
+    (found,) = swarm.database(CLUSTER, MINE)
+
+    assert (found.state, "no task of letta-server" in found.seen) == (FAIL, True)
 
 
 def test_what_is_missing_is_counted(engine: Engine) -> None:

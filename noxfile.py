@@ -1,7 +1,7 @@
 """Checks in clean environments. Plain `nox` runs them all; `nox -t fast` is for between edits: no containers.
 
 Tags: fast (lint, types, unit, cli, coverage), docker (arm64, smoke, release, build, gateway, alerts,
-compose), cluster (swarm, chart, smoke(kubernetes); only on request), update (fix, lock; only on request). Without a tag and on request: pythons, faults, load,
+compose), cluster (chart, smoke(kubernetes), smoke(swarm); only on request), update (fix, lock; only on request). Without a tag and on request: pythons, faults, load,
 mutation.
 
 Sessions run side by side, and each shows its output when it ends. What is chosen with `-s` runs one at a time and shows
@@ -213,6 +213,13 @@ def smoke_on_kubernetes(session: nox.Session) -> None:
     smoke_of(session, "kubernetes")
 
 
+@nox.session(name="smoke(swarm)", tags=["cluster"], default=False, requires=["images"])
+def smoke_on_swarm(session: nox.Session) -> None:
+    """Run the stack on a swarm of three engines in containers of their own, on request. Arguments go to pytest."""
+    install(session, "smoke")
+    run_docker(session, "pytest", *selected(session, "tests/swarm"))
+
+
 @nox.session(tags=["docker"], requires=["images"])
 def release(session: nox.Session) -> None:
     """Publish to real registries while a sample of requests breaks, each with --all-faults. Arguments go to pytest."""
@@ -267,13 +274,6 @@ def mutation(session: nox.Session) -> None:
     """Put mistakes into the code and count how many the tests notice. Arguments: packages, `--every N` and `--offset N` for a sample."""
     install(session, "test")
     session.run("python", "-m", "tests.mutation.run", *session.posargs)
-
-
-@nox.session(tags=["cluster"], default=False, requires=["images"])
-def swarm(session: nox.Session) -> None:
-    """Run the stack on a swarm in a container of its own, on request. Arguments go to pytest."""
-    install(session, "smoke")
-    run_docker(session, "pytest", *selected(session, "tests/swarm"))
 
 
 @nox.session(tags=["cluster"], default=False, requires=["images"])

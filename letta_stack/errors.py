@@ -22,6 +22,7 @@ rootfs/opt/letta-stack/entrypoint/errors.py) and in docs/exit-codes.md:
 130     Ctrl-C
 200-209 taking over what was made elsewhere, and upgrades
 210-214 point-in-time recovery
+215-219 several hosts of a swarm
 220-224 clusters: the namespace's own limits, found before anything is applied
 240-249 signatures of images
 ======= ==============================================================================
@@ -667,6 +668,12 @@ class ArchiveBehind(LettaStackError):
     """PostgreSQL cannot archive what it has written."""
 
     exit_code = 212
+
+
+class HostUnreachable(LettaStackError):
+    """What is needed runs on another host, and nobody knows where its engine is."""
+
+    exit_code = 215
 
 
 class BadVerifyKey(LettaStackError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from letta_stack.cli.cluster import CONTEXT, on_kubernetes
+from letta_stack.cli.cluster import CONTEXT, on_cluster
 from letta_stack.cli.task import DRY_RUN, ENV, PROJECT, task
 
 DIR = "directory or s3://bucket/prefix with the backups (default: $LETTA_STACK_BACKUP_TO, else .state/<project>/backups)"
@@ -35,7 +35,7 @@ def create(
     from letta_stack.topology import backups
     from letta_stack.topology.project import Project
 
-    stack = on_kubernetes(env, project=project, context=context) or Project.of(env, project=project)
+    stack = on_cluster(env, project=project, context=context) or Project.of(env, project=project)
     place = places.of(stack, dir)
     setting = stack.setting(backups.RECIPIENTS_VARIABLE)
     with lock.held(stack.name):
@@ -61,7 +61,7 @@ def list_(
     from letta_stack.operate import place as places
     from letta_stack.topology.project import Project
 
-    stack = on_kubernetes(env, project=project, context=context) or Project.of(env, project=project)
+    stack = on_cluster(env, project=project, context=context) or Project.of(env, project=project)
     with places.of(stack, dir).every() as found:
         console.result(listing.as_json(found) if json else listing.as_text(found))
     if not json and isinstance(stack, Project) and (recoverable := archive.as_text(stack)):
@@ -84,7 +84,7 @@ def verify(
     from letta_stack.operate import verify as verification
     from letta_stack.topology.project import Project
 
-    stack = on_kubernetes(env, project=project, context=context) or Project.of(env, project=project)
+    stack = on_cluster(env, project=project, context=context) or Project.of(env, project=project)
     with places.of(stack, dir).find(backup) as found:
         console.result(verification.verify_for(stack, found, identity=identity))
 
@@ -123,7 +123,7 @@ def restore(
     from letta_stack.operate import restore as restoration
     from letta_stack.topology.project import Project
 
-    stack = on_kubernetes(env, project=project, context=context) or Project.of(env, project=project)
+    stack = on_cluster(env, project=project, context=context) or Project.of(env, project=project)
     place = places.of(stack, dir)
     if to_time:
         if not isinstance(stack, Project):
@@ -179,7 +179,7 @@ def prune(
     from letta_stack.operate import place as places
     from letta_stack.topology.project import Project
 
-    stack = on_kubernetes(env, project=project, context=context) or Project.of(env, project=project)
+    stack = on_cluster(env, project=project, context=context) or Project.of(env, project=project)
     numbers = {"keep": flags.count("--keep", keep), "days": flags.count("--days", days)}
     with lock.held(stack.name):
         places.of(stack, dir).prune(**numbers, dry_run=dry_run)

@@ -53,6 +53,22 @@ def on_kubernetes(env: str, *, project: str, context: str) -> Clustered | None:
     return None
 
 
+def on_swarm(env: str, *, project: str, context: str = "") -> Clustered | None:
+    """Return the topology of a swarm, None if `--env` is another."""
+    from letta_stack.topology.clustered import refuse_others
+
+    if env != "swarm":
+        return None
+    refuse_others(env, context=context)
+    return chosen(env, project=project)
+
+
+def on_cluster(env: str, *, project: str, context: str) -> Clustered | None:
+    """Return the topology of a cluster, None if `--env` is of one host."""
+    where = on_swarm(env, project=project, context=context)
+    return where or on_kubernetes(env, project=project, context=context)
+
+
 def lifecycle(cluster: Clustered) -> ModuleType:
     """Return what starts and stops the topology of a cluster."""
     from letta_stack.topology import cluster_lifecycle, swarm_lifecycle

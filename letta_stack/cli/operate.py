@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from letta_stack.cli.cluster import CONTEXT, on_kubernetes
+from letta_stack.cli.cluster import CONTEXT, on_kubernetes, on_swarm
 from letta_stack.cli.task import DRY_RUN, ENV, PROJECT, task
 
 YES = "the context is meant, though it looks like production (kubernetes)"
@@ -23,8 +23,13 @@ def doctor(
 ) -> None:
     """Look at everything that usually goes wrong, and say what to do."""
     from letta_stack.operate.doctor import run
+    from letta_stack.topology.clustered import refuse_others
     from letta_stack.topology.project import Project
 
+    if cluster := on_swarm(env, project=project):
+        refuse_others(env, fix=fix)
+        run.doctor_of_swarm(cluster, as_data=json)
+        return
     run.doctor(Project.of(env, project=project), as_data=json, fix=fix)
 
 
@@ -55,9 +60,14 @@ def deploy(
 ) -> None:
     """Replace the servers of a running topology without a failed request."""
     from letta_stack.operate import deploy as deployment
-    from letta_stack.operate import rollout
+    from letta_stack.operate import rollout, swarm_rollout
+    from letta_stack.topology.clustered import refuse_others
     from letta_stack.topology.project import Project
 
+    if cluster := on_swarm(env, project=project, context=context):
+        refuse_others(env, maintenance=maintenance, no_backup=no_backup, version=version, yes=yes)
+        swarm_rollout.deploy(cluster, image=image, dry_run=dry_run)
+        return
     order = deployment.Order(
         image=image, version=version, dry_run=dry_run, maintenance=maintenance, backup=not no_backup
     )
@@ -86,9 +96,12 @@ def rollback(
 ) -> None:
     """Deploy the image that ran before the present one."""
     from letta_stack.operate import deploy as deployment
-    from letta_stack.operate import rollout
+    from letta_stack.operate import rollout, swarm_rollout
     from letta_stack.topology.project import Project
 
+    if cluster := on_swarm(env, project=project, context=context):
+        swarm_rollout.rollback(cluster, dry_run=dry_run)
+        return
     if cluster := on_kubernetes(env, project=project, context=context):
         rollout.rollback(cluster, dry_run=dry_run, yes=yes)
         return

@@ -18,6 +18,8 @@ LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 # Debian keeps a major version's programs beside each other and off PATH.
 WITH_PROGRAMS = 'PATH="$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1):$PATH"; exec "$@"'
 
+# What the container of a database was started with.
+LOGIN = 'printf "%s\\n%s\\n" "${POSTGRES_USER:-postgres}" "${POSTGRES_DB:-$POSTGRES_USER}"'
 OWNER = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()"
 
 
@@ -70,6 +72,17 @@ class Direct(Postgres):
         return ["sh", "-c", WITH_PROGRAMS, "sh", program, *arguments]
 
 
+@dataclass(frozen=True)
+class Elsewhere(Postgres):
+    """One of a container of another engine than the usual one."""
+
+    docker: tuple[str, ...]  # how a command of its engine begins
+
+    def inside(self, *command: str, interactive: bool = False) -> list[str]:
+        """Write the command that runs something in the container, as PostgreSQL's user."""
+        return [*self.docker, *super().inside(*command, interactive=interactive)[1:]]
+
+
 def literal(text: str) -> str:
     """Quote a string for SQL."""
     return "'" + text.replace("'", "''") + "'"
@@ -95,8 +108,7 @@ def of(project: Project) -> Postgres:
         )
     container = containers[service]
     if not embedded:
-        ask = 'printf "%s\\n%s\\n" "${POSTGRES_USER:-postgres}" "${POSTGRES_DB:-$POSTGRES_USER}"'
-        user, name = process.capture(["docker", "exec", container, "sh", "-c", ask]).split()
+        user, name = process.capture(["docker", "exec", container, "sh", "-c", LOGIN]).split()
         found = Postgres(container, user, name, user)
         return replace(found, owner=found.value(OWNER))
     try:

@@ -11,11 +11,12 @@ from letta_stack.base.wait import wait_until
 from letta_stack.errors import BackupBroken, CommandFailed
 from letta_stack.operate import dump
 from letta_stack.operate.manifest import DUMP
-from letta_stack.operate.postgres import Postgres, identifier
+from letta_stack.operate.postgres import Elsewhere, identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from letta_stack.operate.postgres import Postgres
     from letta_stack.operate.store import Backup
 
 START_SECONDS = 60.0
@@ -33,14 +34,20 @@ exec postgres -D {HOME}/data -c listen_addresses= -c unix_socket_directories={HO
 
 
 @contextlib.contextmanager
-def started(image: str) -> Iterator[Postgres]:
-    """Run an empty PostgreSQL for the block. Raises ``CommandFailed``, ``WaitTimedOut``."""
+def started(image: str, docker: tuple[str, ...] = ("docker",)) -> Iterator[Postgres]:
+    """Run an empty PostgreSQL for the block. Raises ``CommandFailed``, ``WaitTimedOut``.
+
+    Args:
+        image: one with PostgreSQL's programs.
+        docker: how a command of the engine begins that has it.
+
+    """
     name = f"letta-stack-verify-{secrets.token_hex(4)}"
     options = ["--detach", "--network=none", "--pull=never", "--user=postgres", f"--name={name}"]
     options += [f"--env=PGHOST={HOME}/data", "--entrypoint=sh", "--no-healthcheck"]
     try:
-        process.capture(["docker", "run", *options, image, "-c", START])
-        scratch = Postgres(name, "postgres", "postgres", "postgres")
+        process.capture([*docker, "run", *options, image, "-c", START])
+        scratch = Elsewhere(name, "postgres", "postgres", "postgres", docker)
 
         def answers() -> bool:
             return process.probe(scratch.argv("pg_isready", "--quiet")).ok
@@ -49,16 +56,16 @@ def started(image: str) -> Iterator[Postgres]:
             answers,
             timeout=START_SECONDS,
             interval=0.25,
-            describe=lambda: f"the PostgreSQL to verify in does not start: {log(name)}",
+            describe=lambda: f"the PostgreSQL to verify in does not start: {log(name, docker)}",
         )
         yield scratch
     finally:
-        process.probe(["docker", "rm", "--force", "--volumes", name])
+        process.probe([*docker, "rm", "--force", "--volumes", name])
 
 
-def log(container: str) -> str:
+def log(container: str, docker: tuple[str, ...] = ("docker",)) -> str:
     """Return the last line that a container wrote."""
-    written = process.probe(["docker", "logs", "--tail=1", container])
+    written = process.probe([*docker, "logs", "--tail=1", container])
     return (written.stdout + written.stderr).strip()
 
 

@@ -50,12 +50,16 @@ class Secrets:
 def collect(container: str) -> Secrets:
     """Read the secrets of a server's container, running or not. Raises ``CommandFailed``."""
     (facts,) = json.loads(process.capture(["docker", "container", "inspect", container]))
-    variables = dict(one.partition("=")[::2] for one in facts["Config"]["Env"] or [])
     command = [
         *("docker", "run", "--rm", "--network=none", "--pull=never", "--user=0:0"),
         *(f"--volumes-from={container}:ro", "--entrypoint=sh", facts["Image"], "-c", COLLECT),
     ]
-    files = archived(command)
+    return of(facts["Config"]["Env"] or [], archived(command))
+
+
+def of(environment: Sequence[str], files: Mapping[str, str]) -> Secrets:
+    """Sort out what a server's container has: variables as the engine writes them, and files in Base64."""
+    variables = dict(one.partition("=")[::2] for one in environment)
     return Secrets(
         encryption_key=effective_key(variables, files),
         files=files,

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import json
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from letta_stack.base import console, lock, process
+from letta_stack.base import console, lock
 from letta_stack.base.paths import STATE
 from letta_stack.base.progress import Progress
-from letta_stack.base.wait import wait_until
 from letta_stack.engine import inspect
 from letta_stack.errors import (
-    ClusterLacks,
-    ClusterUnreachable,
     CommandFailed,
-    NotRunning,
     RolloutFailed,
-    WaitTimedOut,
 )
 from letta_stack.secrets.store import Store
-from letta_stack.topology import running
-from letta_stack.topology.catalogue import GATEWAY, GATEWAY_HEALTH_PATH, SERVER
+from letta_stack.topology import running, swarm_checks
+from letta_stack.topology.catalogue import SERVER
 from letta_stack.topology.lifecycle import confirm
 from letta_stack.topology.render import choices, files, text
 from letta_stack.topology.render.swarm import stack
-from letta_stack.topology.render.swarm.services import ATTEMPTS, DATA_LABEL
 from letta_stack.topology.runners.protocol import published, summarise
-from letta_stack.topology.runners.swarm import Swarm
+from letta_stack.topology.runners.swarm import Swarm, image_of
+from letta_stack.topology.swarm_state import answer, wait
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,9 +32,23 @@ if TYPE_CHECKING:
     from letta_stack.image.sources import Sources
     from letta_stack.topology.clustered import Clustered
 
-READY_SECONDS = 900.0
-ANSWER_SECONDS = 60.0
-ROLLED_BACK = {"rollback_started", "rollback_completed", "rollback_paused", "paused"}
+CHOICES = "letta-stack.choices"
+"""A label of the servers: the flags with which `inv up` started them, as JSON."""
+EARLIER = "letta-stack.earlier"
+"""A label of the servers: the image that they ran before the present one."""
+EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is ready to be deployed: the swarm was asked for everything that it needs."""
+
+    cluster: Clustered
+    mine: Swarm
+    model: Mapping[str, Any]
+    made: stack.Stack
+    configs: Mapping[str, str]  # their content, by the file beside the stack file
+    expected: Mapping[str, int]  # how many tasks each service should have
 
 
 def up(cluster: Clustered, sources: Sources, *, yes: bool) -> None:  # noqa: ARG001 - a swarm has no contexts to take for another
@@ -51,16 +61,28 @@ def up(cluster: Clustered, sources: Sources, *, yes: bool) -> None:  # noqa: ARG
 
     """
     with lock.held(cluster.name):
-        _up(cluster, sources)
+        one = prepare(cluster, sources)
+        for note in one.made.notes:
+            console.say(f"not expressed: {note}")
+        apply(one)
+        (port, *_) = published(one.model)
+        console.result(
+            f"{cluster.name} is up; the API is on port {port.port} of every host\n"
+            f"password: {Store.of(cluster.name).path('server-password')}"
+        )
 
 
-def _up(cluster: Clustered, sources: Sources) -> None:
+def prepare(
+    cluster: Clustered, sources: Sources, *, variables: Mapping[str, str] = EMPTY
+) -> Prepared:
+    """Make the stack file, and check that every host can run it; ``variables`` are for the model. Nothing is deployed."""
     options = choices.swarm(cluster.name, cluster.given)
     engine = inspect.require()
-    require_manager()
-    label_data_host()
-    image = cluster.model()["services"][SERVER]["image"]
-    variables = sources.prepare(cluster.topology.images, engine, server=image)
+    swarm_checks.require_manager()
+    hosts = swarm_checks.hosts()
+    swarm_checks.label_data_host(hosts)
+    image = cluster.model(variables)["services"][SERVER]["image"]
+    variables = {**variables, **sources.prepare(cluster.topology.images, engine, server=image)}
     mine = Swarm(cluster.name)
     store = Store.of(cluster.name)
     database = f"{cluster.name}_db"
@@ -74,50 +96,44 @@ def _up(cluster: Clustered, sources: Sources) -> None:
     made = stack.render(
         model, mounted, stack.Options(options.name, options.replicas, options.encrypted, versions)
     )
-    for note in made.notes:
-        console.say(f"not expressed: {note}")
-    file = write(cluster.name, made.content, stack.config_files(mounted))
+    services = made.content["services"]
+    remember(services[SERVER], mine.services().get(SERVER), cluster.given)
+    swarm_checks.images(cluster.name, services, hosts, encrypted=options.encrypted)
     expected = {
-        name: int(body["deploy"].get("replicas", 1))
-        for name, body in made.content["services"].items()
+        name: sum(one.takes for one in hosts)
+        if body["deploy"].get("mode") == "global"
+        else int(body["deploy"].get("replicas", 1))
+        for name, body in services.items()
     }
-    with Progress(f"starting {cluster.name}", detail=lambda: summarise(mine.states(), expected)):
+    return Prepared(cluster, mine, model, made, stack.config_files(mounted), expected)
+
+
+def remember(
+    server: dict[str, Any], present: Mapping[str, Any] | None, given: Mapping[str, str]
+) -> None:
+    """Write down at the servers with which flags they were started, and what they ran before."""
+    labels = {CHOICES: json.dumps({key: one for key, one in given.items() if one}, sort_keys=True)}
+    if present:
+        image = image_of(present)
+        earlier = (present["Spec"].get("Labels") or {}).get(EARLIER, "")
+        labels[EARLIER] = image if image != server["image"] else earlier
+    server["deploy"]["labels"] = {**server["deploy"].get("labels", {}), **labels}
+
+
+def apply(one: Prepared) -> None:
+    """Deploy what was prepared, and wait until every task does its work; raise ``RolloutFailed``."""
+    cluster, mine = one.cluster, one.mine
+    file = write(cluster.name, one.made.content, one.configs)
+    with Progress(
+        f"starting {cluster.name}", detail=lambda: summarise(mine.states(), one.expected)
+    ):
         before = mine.failures()
         try:
-            mine.deploy(file, made.variables)
+            mine.deploy(file, one.made.variables)
         except CommandFailed as error:
             raise RolloutFailed(f"docker could not deploy the stack: {error.last_line}") from error
-        wait(mine, expected, cluster.topology.one_shots, before)
-        answer(mine, model)
-    (port, *_) = published(model)
-    console.result(
-        f"{cluster.name} is up; the API is on port {port.port} of the host that runs the gateway\n"
-        f"password: {store.path('server-password')}"
-    )
-
-
-def require_manager() -> None:
-    """Raise ``ClusterUnreachable`` if the engine manages no swarm."""
-    state = json.loads(process.capture(["docker", "info", "--format={{json .Swarm}}"]))
-    if not state.get("ControlAvailable"):
-        raise ClusterUnreachable(
-            f"this engine manages no swarm (it is {state.get('LocalNodeState') or 'inactive'}); make one with "
-            "`docker swarm init`, or choose a manager with `docker context use`"
-        )
-
-
-def label_data_host() -> None:
-    """Let the only host have the volumes; raise ``ClusterLacks`` if there are several and none of them does."""
-    ids = process.capture(["docker", "node", "ls", "--quiet"]).split()
-    nodes = json.loads(process.capture(["docker", "node", "inspect", *ids]))
-    if any((one["Spec"].get("Labels") or {}).get(DATA_LABEL) == "true" for one in nodes):
-        return
-    if len(ids) > 1:
-        raise ClusterLacks(
-            f"no host has the label {DATA_LABEL}, so nobody knows where the database's volume is; choose one: "
-            f"`docker node update --label-add {DATA_LABEL}=true HOST`"
-        )
-    process.run(["docker", "node", "update", "--label-add", f"{DATA_LABEL}=true", ids[0]])
+        wait(mine, one.expected, cluster.topology.one_shots, before)
+        answer(mine, one.model)
 
 
 def write(name: str, content: Mapping[str, Any], configs: Mapping[str, str]) -> Path:
@@ -129,65 +145,6 @@ def write(name: str, content: Mapping[str, Any], configs: Mapping[str, str]) -> 
     path = directory / "stack.yaml"
     path.write_text(text.dump([content]), encoding="utf-8")
     return path
-
-
-def wait(
-    mine: Swarm, expected: Mapping[str, int], one_shots: frozenset[str], before: Mapping[str, str]
-) -> None:
-    """Wait until every task does its work; raise ``RolloutFailed``. Tasks that had failed ``before`` say nothing."""
-    reached = partial(ready, mine, expected, one_shots, before)
-    try:
-        wait_until(reached, timeout=READY_SECONDS, interval=1.0, describe="")
-    except WaitTimedOut as error:
-        overview = summarise(mine.states(), expected)
-        raise RolloutFailed(f"not ready after {READY_SECONDS:g} s: {overview}") from error
-
-
-def answer(mine: Swarm, model: Mapping[str, Any]) -> None:
-    """Wait until the gateway has found a server, asked in its own container; raise ``RolloutFailed``."""
-    try:
-        container = mine.container(GATEWAY.name)
-    except NotRunning:
-        console.say("the gateway runs on another host, so it was not asked whether the API answers")
-        return
-    (port, *_) = model["services"][GATEWAY.name]["ports"]
-    url = f"http://127.0.0.1:{port['target']}{GATEWAY_HEALTH_PATH}"
-    command = ["docker", "exec", container, "curl", "--silent", "--fail", url]
-    try:
-        wait_until(
-            lambda: process.probe(command).ok, timeout=ANSWER_SECONDS, interval=0.5, describe=""
-        )
-    except WaitTimedOut as error:
-        raise RolloutFailed(
-            f"every task runs, but the gateway reached no server for {ANSWER_SECONDS:g} s: `docker service logs "
-            f"{mine.name}_{GATEWAY.name}`"
-        ) from error
-
-
-def ready(
-    mine: Swarm, expected: Mapping[str, int], one_shots: frozenset[str], before: Mapping[str, str]
-) -> bool:
-    """Say whether every task does its work, and no update is under way; raise ``RolloutFailed`` if one was taken back."""
-    updates = mine.updates()
-    for service, state in updates.items():
-        if state in ROLLED_BACK:
-            raise RolloutFailed(
-                f"the new tasks of {service} did not become healthy, and the old ones are back: `docker service ps "
-                f"{mine.name}_{service}`"
-            )
-    new = [service for task, service in mine.failures().items() if task not in before]
-    for service in one_shots:
-        if new.count(service) > ATTEMPTS:
-            raise RolloutFailed(
-                f"{service} has failed {ATTEMPTS + 1} times: `docker service logs {mine.name}_{service}`"
-            )
-    states = mine.states()
-    done = [
-        one.service for one in states if one.ready or (one.service in one_shots and one.ended_well)
-    ]
-    return "updating" not in updates.values() and all(
-        done.count(service) >= count for service, count in expected.items()
-    )
 
 
 def down(cluster: Clustered, *, volumes: bool, yes: bool) -> None:
@@ -222,9 +179,26 @@ def restart(cluster: Clustered, *, service: str) -> None:
     running.require_service(cluster, service)
     mine = Swarm(cluster.name)
     running.require(cluster, mine.states())
-    expected = dict.fromkeys(mine.updates(), 1)
     before = mine.failures()
     mine.restart(service)
+    wait_ready(cluster, service, before)
+
+
+def wait_ready(
+    cluster: Clustered, service: str = "", before: Mapping[str, str] | None = None
+) -> None:
+    """Wait until every task of a service, or of all, does its work and the API answers; raise ``RolloutFailed``.
+
+    Args:
+        cluster: the stack.
+        service: the one that is waited for, "" for all.
+        before: tasks that had failed before, which say nothing; None for all that have failed so far.
+
+    """
+    mine = Swarm(cluster.name)
+    wanted = mine.wanted(sum(one.takes for one in swarm_checks.hosts()))
+    expected = {name: count for name, count in wanted.items() if service in {"", name}}
+    known = mine.failures() if before is None else before
     with Progress(f"waiting for {cluster.name}", detail=lambda: summarise(mine.states(), expected)):
-        wait(mine, expected, cluster.topology.one_shots, before)
+        wait(mine, expected, cluster.topology.one_shots, known)
         answer(mine, cluster.model())

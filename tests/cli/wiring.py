@@ -346,6 +346,24 @@ TABLE = (
         (Wire("--encrypted", "cluster.given.encrypted", "", None, "yes"),),
         base=("--env", "swarm"),
     ),
+    Wiring(
+        "deploy",
+        "letta_stack.operate.swarm_rollout:deploy",
+        (text("--image", "image", "", "x"), switch("--dry-run", "dry_run")),
+        base=("--env", "swarm"),
+    ),
+    Wiring(
+        "doctor",
+        "letta_stack.operate.doctor.run:doctor_of_swarm",
+        (switch("--json", "as_data"),),
+        base=("--env", "swarm"),
+    ),
+    Wiring(
+        "rollback",
+        "letta_stack.operate.swarm_rollout:rollback",
+        (switch("--dry-run", "dry_run"),),
+        base=("--env", "swarm"),
+    ),
     Wiring("down", f"{CLUSTER_LIFECYCLE}down", (CONTEXT,), base=ON_KUBERNETES),
     Wiring("ps", f"{CLUSTER_LIFECYCLE}ps", (CONTEXT,), base=ON_KUBERNETES, answer=0),
     Wiring(

@@ -20,8 +20,8 @@ from letta_stack.topology import trial_cluster
 from letta_stack.topology.catalogue import GATEWAY, SERVER
 from letta_stack.topology.runners.kubernetes import CLUSTER
 from tests.smoke import harness, on_kubernetes
+from tests.smoke.clients import Clients
 from tests.smoke.on_kubernetes import FLAGS, NAMESPACE
-from tests.smoke.test_rollout import Clients
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

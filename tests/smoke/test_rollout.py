@@ -7,12 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
-import requests
 
 from letta_stack.base import process
 from letta_stack.base.paths import ROOT, STATE
@@ -21,6 +18,7 @@ from letta_stack.errors import DeployFailed
 from letta_stack.operate import deploy, replicas
 from letta_stack.topology import deployed
 from tests.smoke import harness
+from tests.smoke.clients import EACH_SECOND, Clients
 from tests.smoke.conftest import arguments_of
 from tests.smoke.test_agents import WORDS
 
@@ -29,49 +27,9 @@ if TYPE_CHECKING:
     from letta_client.types import AgentState
 
     from tests.smoke.conftest import Deployment
-    from tests.smoke.harness import Server
 
 # After the tests that stop one server: what they leave is one more thing that a deployment has to cope with.
 pytestmark = [pytest.mark.last, pytest.mark.only("prod")]
-
-EACH_SECOND = 10
-
-
-class Clients:
-    """Requests at a steady rate until the block ends; ``failures`` is what did not go well."""
-
-    def __init__(self, deployment: Server) -> None:
-        self.url = f"{deployment.url}/v1/agents/?limit=1"
-        self.headers = {"Authorization": f"Bearer {deployment.password}"}
-        self.failures: list[str] = []
-        self.sent = 0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        with ThreadPoolExecutor(50) as pool:
-            started = time.monotonic()
-            while not self._ended.is_set():
-                pool.submit(self._one)
-                self.sent += 1
-                time.sleep(max(0.0, started + self.sent / EACH_SECOND - time.monotonic()))
-
-    def _one(self) -> None:
-        try:
-            answer = requests.get(self.url, headers=self.headers, timeout=harness.REQUEST_SECONDS)
-        except requests.RequestException as error:
-            self.failures.append(str(error))
-        else:
-            if not answer.ok:
-                self.failures.append(f"{answer.status_code} {answer.text[:100]}")
 
 
 def containers(deployment: Deployment) -> list[str]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from letta_stack.operate.doctor.model import Subject
+    from letta_stack.topology.clustered import Clustered
+    from letta_stack.topology.project import Project
 
 TOO_OLD = timedelta(days=2)
 DAY = 86400.0
@@ -34,15 +36,20 @@ CONFIGURATION = "cat /tmp/gateway/*.conf /etc/letta-stack/gateway/*.template /et
 
 def backups(subject: Subject, now: datetime | None = None) -> Finding:
     """Look at the age of the newest backup, and whether it was ever restored."""
+    return kept(subject.project, subject.backups, now)
+
+
+def kept(stack: Project | Clustered, directory: Path, now: datetime | None = None) -> Finding:
+    """Look at the backups of a stack that are in its store, or in a directory."""
     now = now or datetime.now(UTC)
-    bucket = places.of(subject.project, "").bucket
-    place = Place(subject.backups, bucket)
+    bucket = places.of(stack, "").bucket
+    place = Place(directory, bucket)
     with place.every() as found:
         usable = [one for one in found if one.manifest]
         verified = any(one.verified for one in usable)
-    make = f"`inv backup.create {subject.project.flags}`"
+    make = f"`inv backup.create {stack.flags}`"
     if not usable:
-        return warn("backups", f"none in {bucket or subject.backups}", make)
+        return warn("backups", f"none in {bucket or directory}", make)
     age = now - usable[-1].created
     seen = f"{len(usable)}, the newest {usable[-1].id} is {age.days} days and {age.seconds // 3600} hours old"
     if age > TOO_OLD:
@@ -51,7 +58,7 @@ def backups(subject: Subject, now: datetime | None = None) -> Finding:
         return warn(
             "backups",
             f"{seen}; none was ever verified",
-            f"`inv backup.verify {subject.project.flags}`",
+            f"`inv backup.verify {stack.flags}`",
         )
     return ok("backups", seen)
 

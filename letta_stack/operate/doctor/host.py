@@ -27,7 +27,7 @@ MEMORY_SHARE = 0.1
 HEALTH_SECONDS = 3.0
 
 
-def engine(_: Subject) -> Finding:
+def engine(_: object) -> Finding:
     """Look whether the engine is one that this project works with."""
     found = inspect.look()
     if problem := inspect.problem_of(found):
@@ -100,7 +100,7 @@ def port(subject: Subject) -> Finding:
     return ok("API", seen) if status == HTTPStatus.OK else fail("API", seen, "see `inv logs`")
 
 
-def pins(_: Subject) -> Finding:
+def pins(_: object) -> Finding:
     """Compare the pins with the files that repeat them."""
     try:
         pins_check.check()
@@ -109,7 +109,7 @@ def pins(_: Subject) -> Finding:
     return ok("pins", "agree")
 
 
-def settings(_: Subject) -> Finding:
+def settings(_: object) -> Finding:
     """Read .env as compose will."""
     try:
         dotenv.check()
@@ -122,7 +122,12 @@ def secrets(subject: Subject) -> Finding:
     """Look at owner, mode and content of the secret files."""
     if not subject.project.topology.secrets:
         return skip("secrets", "the container keeps them on its volume")
-    mine = Store.of(subject.project.name)
+    return secret_files(subject.project.name)
+
+
+def secret_files(name: str) -> Finding:
+    """Look at the secret files of a stack."""
+    mine = Store.of(name)
     try:
         mine.check()
     except LettaStackError as error:

@@ -15,7 +15,10 @@ from letta_stack.operate.doctor.model import Finding, fail, ok, skip, warn
 from letta_stack.topology.catalogue import COLLECTOR
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from letta_stack.operate.doctor.model import Subject
+    from letta_stack.operate.postgres import Postgres
 
 CLOCK_SECONDS = 2.0
 FACTS = """
@@ -51,9 +54,14 @@ REFUSED = {"401", "403"}
 LETTA = "letta"  # upstream's own provider, which answers no more
 
 
-def gather(subject: Subject) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Ask the database, then a program inside the server's container; raise what keeps either from answering."""
-    target = postgres.of(subject.project)
+def gather(target: Postgres, server: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Ask the database, then a program inside a server's container; raise what keeps either from answering.
+
+    Args:
+        target: the database.
+        server: how a command begins that runs in the container and reads from standard input.
+
+    """
     facts: dict[str, Any] = json.loads(process.capture(target.psql(), stdin=FACTS, timeout=5))
     facts["skew"] = abs(facts["now"] - time.time())
     providers = [one for one in facts["providers"] if one["url"] and one["type"] in VARIABLES]
@@ -64,16 +72,7 @@ def gather(subject: Subject) -> tuple[dict[str, Any], dict[str, Any]]:
         "variables": sorted({one for _, urls in VARIABLES.values() for one in urls}),
     }
     script = Path(__file__).with_name("probe.py").read_text(encoding="utf-8")
-    command = [
-        "docker",
-        "exec",
-        "--interactive",
-        subject.server,
-        "/usr/bin/python3",
-        "-IS",
-        "-c",
-        script,
-    ]
+    command = [*server, "/usr/bin/python3", "-IS", "-c", script]
     answer: dict[str, Any] = json.loads(
         process.capture(command, stdin=json.dumps(asked), timeout=10)
     )
@@ -95,7 +94,8 @@ def check(subject: Subject) -> list[Finding]:
     if not subject.server:
         return [skip("database", "no server runs")]
     try:
-        facts, answer = gather(subject)
+        server = ["docker", "exec", "--interactive", subject.server]
+        facts, answer = gather(postgres.of(subject.project), server)
     except DatabaseElsewhere as error:
         return [skip("database", str(error))]
     except (LettaStackError, CommandFailed, ValueError) as error:
@@ -103,13 +103,20 @@ def check(subject: Subject) -> list[Finding]:
             fail("database", f"no answer from inside: {error}", "see the check of the services")
         ]
     return [
+        *general(facts, answer),
+        leftovers(facts, subject.project.name),
+        backends(subject),
+        collector(answer, subject),
+    ]
+
+
+def general(facts: dict[str, Any], answer: dict[str, Any]) -> list[Finding]:
+    """Look at what is the same on one host and on many."""
+    return [
         migrations(facts, answer),
         vector(facts),
         connections(facts),
         clock(facts),
-        leftovers(facts, subject),
-        backends(subject),
-        collector(answer, subject),
         names(answer),
         *providers(facts, answer),
         models(facts),
@@ -158,13 +165,13 @@ def clock(facts: dict[str, Any]) -> Finding:
     return ok("clocks", seen)
 
 
-def leftovers(facts: dict[str, Any], subject: Subject) -> Finding:
+def leftovers(facts: dict[str, Any], name: str) -> Finding:
     """Look for databases that an interrupted restore left."""
     stale = [one for one in facts["databases"] if "_restore_" in one or "_before_" in one]
     if stale:
         drop = "DROP DATABASE once you are sure that you do not need them"
         return warn("restores", f"an interrupted restore left {', '.join(stale)}", drop)
-    return ok("restores", f"none is unfinished in {subject.project.name}")
+    return ok("restores", f"none is unfinished in {name}")
 
 
 def backends(subject: Subject) -> Finding:

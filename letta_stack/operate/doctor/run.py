@@ -10,12 +10,13 @@ from letta_stack.base import console
 from letta_stack.errors import LettaStackError, Unhealthy
 from letta_stack.image import contract
 from letta_stack.operate import postgres, store, table
-from letta_stack.operate.doctor import data, ends, host, inside
+from letta_stack.operate.doctor import data, ends, host, inside, swarm
 from letta_stack.operate.doctor.model import FAIL, ORDER, Finding, Subject, fail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from letta_stack.topology.clustered import Clustered
     from letta_stack.topology.project import Project
 
 CHECKS: tuple[Callable[[Subject], Finding | list[Finding]], ...] = (
@@ -87,6 +88,19 @@ def doctor(project: Project, *, as_data: bool, fix: bool) -> None:
     if fix:
         repair(findings)
         findings = diagnose(project)
+    show(project.name, findings, as_data=as_data)
+
+
+def doctor_of_swarm(cluster: Clustered, *, as_data: bool) -> None:
+    """Show what every check found of a swarm and of the stack on it. Raises ``ClusterUnreachable``, ``Unhealthy``."""
+    found = [host.engine(cluster), host.pins(cluster), host.settings(cluster)]
+    found += [host.secret_files(cluster.name), *swarm.check(cluster)]
+    found.sort(key=lambda finding: ORDER.index(finding.state))
+    show(cluster.name, found, as_data=as_data)
+
+
+def show(name: str, findings: Sequence[Finding], *, as_data: bool) -> None:
+    """Show what was found of a stack. Raises ``Unhealthy`` if a check fails."""
     console.result(as_json(findings) if as_data else as_text(findings))
     if failed := [one.name for one in findings if one.state == FAIL]:
-        raise Unhealthy(f"{project.name}: {', '.join(failed)}; what to do is said above")
+        raise Unhealthy(f"{name}: {', '.join(failed)}; what to do is said above")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from letta_stack.operate.holders.in_swarm import InSwarm
 from letta_stack.operate.holders.namespaced import Namespaced
 from letta_stack.operate.holders.one_host import OneHost
 from letta_stack.topology.clustered import Clustered
@@ -15,4 +16,6 @@ if TYPE_CHECKING:
 
 def of(stack: Project | Clustered) -> Holder:
     """Return what handles data and secrets of a stack."""
-    return Namespaced(stack) if isinstance(stack, Clustered) else OneHost(stack)
+    if not isinstance(stack, Clustered):
+        return OneHost(stack)
+    return InSwarm(stack) if stack.topology.name == "swarm" else Namespaced(stack)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from letta_stack.base import process
-from letta_stack.errors import NotRunning
+from letta_stack.errors import HostUnreachable, NotRunning
 from letta_stack.topology.runners.protocol import State
 
 if TYPE_CHECKING:
@@ -19,7 +19,22 @@ if TYPE_CHECKING:
 STACK = "com.docker.stack.namespace"
 SERVICE = "com.docker.swarm.service.name"
 GONE = {"shutdown", "remove", "orphaned"}  # what the swarm itself ended
+UNWANTED = {"Shutdown", "Remove"}
 FAILED = {"failed", "rejected"}
+
+FILLED_IN = {"DNSConfig", "Delay", "PullOptions", "StopGracePeriod"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A container of a service, and how its engine is asked."""
+
+    docker: tuple[str, ...]  # how a command of its engine begins
+    container: str
+
+    def exec(self, *command: str, options: Sequence[str] = ()) -> list[str]:
+        """Write the command that runs something in it."""
+        return [*self.docker, "exec", *options, self.container, *command]
 
 
 @dataclass(frozen=True)
@@ -36,8 +51,9 @@ class Swarm:
             variables: what the file takes from the environment: keys that no file shows.
 
         """
-        # No registry is asked for what the engine has.
-        options = ["--detach=true", "--prune", "--resolve-image=never", f"--compose-file={file}"]
+        # No registry is asked for what the engine has; hosts that pull do so with this one's login.
+        options = ["--detach=true", "--prune", "--resolve-image=never", "--with-registry-auth"]
+        options.append(f"--compose-file={file}")
         process.capture(["docker", "stack", "deploy", *options, self.name], env=variables)
 
     def states(self) -> list[State]:
@@ -45,31 +61,46 @@ class Swarm:
         newest: dict[str, Mapping[str, Any]] = {}
         for row in self._tasks():
             newest.setdefault(row["Name"], row)  # an earlier task of the slot comes later
-        return [parse_task(self.name, row) for row in newest.values() if _state(row) not in GONE]
+        return [parse_task(self.name, row) for row in newest.values() if not _gone(row)]
+
+    def alive(self, service: str) -> list[str]:
+        """Return the tasks of a service that have not ended, though they may have been asked to."""
+        ended = {*GONE, *FAILED, "complete"}
+        return [
+            row["Name"]
+            for row in self._tasks()
+            if _service(self.name, row) == service and _state(row) not in ended
+        ]
 
     def failures(self) -> dict[str, str]:
         """Return the service of every task that has failed, by the task."""
         failed = [row for row in self._tasks() if _state(row) in FAILED]
-        return {row["ID"]: parse_task(self.name, row).service for row in failed}
+        return {row["ID"]: _service(self.name, row) for row in failed}
 
     def _tasks(self) -> list[dict[str, Any]]:
         command = ["docker", "stack", "ps", "--no-trunc", "--format=json", self.name]
         return [json.loads(line) for line in process.probe(command).stdout.splitlines()]
 
-    def updates(self) -> dict[str, str]:
-        """Return how the last update of each service goes, by its name; "" before the first."""
+    def services(self) -> dict[str, dict[str, Any]]:
+        """Return what the swarm knows of each service, by its name."""
         names = process.capture(
             ["docker", "stack", "services", "--format={{.Name}}", self.name]
         ).split()
         if not names:
             return {}
         found = json.loads(process.capture(["docker", "service", "inspect", *names]))
+        return {one["Spec"]["Name"].removeprefix(f"{self.name}_"): one for one in found}
+
+    def wanted(self, hosts: int) -> dict[str, int]:
+        """Return how many tasks each service should have, where ``hosts`` take tasks."""
         return {
-            one["Spec"]["Name"].removeprefix(f"{self.name}_"): (one.get("UpdateStatus") or {}).get(
-                "State", ""
-            )
-            for one in found
+            name: hosts if "Global" in (mode := one["Spec"]["Mode"]) else _count(mode)
+            for name, one in self.services().items()
         }
+
+    def updates(self) -> dict[str, str]:
+        """Return how the last update of each service goes, by its name; "" before the first."""
+        return {name: update_of(one) for name, one in self.services().items()}
 
     def volumes(self) -> list[str]:
         """Return the names of the stack's volumes on this host."""
@@ -80,6 +111,17 @@ class Swarm:
         """Bring a service to ``count`` tasks; raise ``CommandFailed``."""
         process.run(
             ["docker", "service", "scale", "--detach=true", f"{self.name}_{service}={count}"]
+        )
+
+    def change(self, service: str, *options: str) -> None:
+        """Change a service, whose tasks are replaced one after another; raise ``CommandFailed``."""
+        command = ["docker", "service", "update", "--detach=true", "--no-resolve-image"]
+        process.capture([*command, "--with-registry-auth", *options, f"{self.name}_{service}"])
+
+    def undo(self, service: str) -> None:
+        """Give a service what it had before its last change; raise ``CommandFailed``."""
+        process.capture(
+            ["docker", "service", "rollback", "--detach=true", f"{self.name}_{service}"]
         )
 
     def down(self, *, volumes: bool) -> None:
@@ -106,29 +148,89 @@ class Swarm:
         return process.call(["docker", "service", "logs", *options, f"{self.name}_{service}"])
 
     def execute(self, service: str, command: Sequence[str]) -> int:
-        """Run a command in a task of a service on this host; raise ``NotRunning`` if none is here."""
+        """Run a command in a task of a service; raise what ``task`` raises."""
         terminal = ["--interactive", *(["--tty"] if sys.stdin.isatty() else [])]
-        return process.call(["docker", "exec", *terminal, self.container(service), *command])
+        return process.call(self.task(service).exec(*command, options=terminal))
 
-    def container(self, service: str) -> str:
-        """Return the container of a task of a service on this host; raise ``NotRunning`` if none is here."""
+    def task(self, service: str) -> Task:
+        """Find a task that does its work, on this host if there is one.
+
+        Raises:
+            HostUnreachable: there are some, and no engine of theirs can be asked.
+            NotRunning: there is none.
+
+        """
         mine = f"--filter=label={SERVICE}={self.name}_{service}"
-        found = process.capture(["docker", "ps", "--quiet", mine]).split()
-        if not found:
+        if found := process.capture(["docker", "ps", "--quiet", mine]).split():
+            return Task(("docker",), found[0])
+        elsewhere = [
+            row
+            for row in self._tasks()
+            if _service(self.name, row) == service and _state(row) == "running" and not _gone(row)
+        ]
+        if not elsewhere:
             raise NotRunning(
-                f"no task of {service} runs on this host; `inv ps --env swarm` says where one does"
+                f"no task of {service} does its work; see `docker stack ps {self.name}`"
             )
-        return str(found[0])
+        for row in elsewhere:
+            if process.probe(["docker", "context", "inspect", row["Node"]]).ok:
+                docker = ("docker", "--context", row["Node"])
+                return Task(docker, f"{row['Name']}.{row['ID']}")
+        host = elsewhere[0]["Node"]
+        raise HostUnreachable(
+            f"{service} runs on {host}, and a swarm hands nothing on to a container of another host; tell docker where its "
+            f"engine is: `docker context create {host} --docker host=ssh://{host}`"
+        )
 
 
 def _state(row: Mapping[str, Any]) -> str:
     return str(row["CurrentState"]).partition(" ")[0].lower()
 
 
+def _service(stack: str, row: Mapping[str, Any]) -> str:
+    return str(row["Name"]).removeprefix(f"{stack}_").partition(".")[0]
+
+
+def _gone(row: Mapping[str, Any]) -> bool:
+    """Say whether a task is not wanted: one of a host that is lost stays as it was last seen."""
+    state = _state(row)
+    return state in GONE or (state not in {*FAILED, "complete"} and row["DesiredState"] in UNWANTED)
+
+
+def image_of(service: Mapping[str, Any]) -> str:
+    """Return the image of a service."""
+    return str(service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"])
+
+
+def _count(mode: Mapping[str, Any]) -> int:
+    return int((mode.get("Replicated") or {}).get("Replicas", 1))
+
+
+def update_of(service: Mapping[str, Any]) -> str:
+    """Say how the last update of a service goes; in the moment before the swarm begins with one that it needs: updating."""
+    if status := service.get("UpdateStatus"):
+        return str(status["State"])
+    spec, before = service["Spec"], service.get("PreviousSpec")
+    replaced = before and bare(spec["TaskTemplate"]) != bare(before["TaskTemplate"])
+    return "updating" if replaced and not _is_job(spec["Mode"]) and _count(spec["Mode"]) else ""
+
+
+def bare(template: Any) -> Any:
+    """Leave out of tasks' description what the swarm fills in: in the present one, but not in the one from before."""
+    if isinstance(template, dict):
+        kept = {key: bare(one) for key, one in template.items() if key not in FILLED_IN}
+        return {key: one for key, one in kept.items() if one not in (None, {}, [])}
+    return template
+
+
+def _is_job(mode: Mapping[str, Any]) -> bool:
+    return any(kind.endswith("Job") for kind in mode)
+
+
 def parse_task(stack: str, row: Mapping[str, Any]) -> State:
     """Read one row of `docker stack ps`."""
     state = _state(row)
-    service = row["Name"].removeprefix(f"{stack}_").partition(".")[0]
+    service = _service(stack, row)
     code = re.search(r"non-zero exit \((\d+)\)", row["Error"])
     if state in FAILED:
         state = "exited"

@@ -128,7 +128,7 @@ def test_what_is_seen_from_inside_becomes_a_finding(
         inside.vector(facts),
         inside.connections(facts),
         inside.clock(facts),
-        inside.leftovers(facts, subject(tmp_path)),
+        inside.leftovers(facts, subject(tmp_path).project.name),
         inside.collector(answer, subject(tmp_path)),
         inside.names(answer),
         *inside.providers(facts, answer),

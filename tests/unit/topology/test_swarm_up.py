@@ -2,132 +2,33 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
-from letta_stack.base import process
-from letta_stack.base.process import Completed
-from letta_stack.engine import inspect
 from letta_stack.errors import (
     BadValue,
     ClusterLacks,
     ClusterUnreachable,
-    CommandFailed,
+    HostUnreachable,
+    NodesCannotPull,
     NotConfirmed,
     NotRunning,
     RolloutFailed,
 )
 from letta_stack.image.sources import Sources
 from letta_stack.secrets import store
-from letta_stack.topology import swarm_lifecycle
+from letta_stack.topology import swarm_lifecycle, swarm_state
 from letta_stack.topology.clustered import Clustered
 from letta_stack.topology.runners.compose import Compose
 from letta_stack.topology.runners.swarm import parse_task
-from tests.support import compose_model
+from tests.support import compose_model, fake_swarm
+from tests.support.fake_swarm import SERVER, Engine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
 SOURCES = Sources(images="auto", otelcol="auto", letta_source=None, ca=None)
-SERVER = "letta-stack-swarm_letta-server"
-
-
-@dataclass
-class Engine:
-    """An engine in the place of docker."""
-
-    manager: bool = True
-    labels: Sequence[dict[str, str]] = ({},)
-    task: str = "Running 3 seconds ago"
-    migration: str = "Complete 1 second ago"
-    attempts: int = 1
-    update: str = "completed"
-    volumes: str = ""
-    error: str = ""
-    here: str = "abc"
-    answers: bool = True
-    stack: dict[str, Any] = field(default_factory=dict)
-    environment: dict[str, str] = field(default_factory=dict)
-    commands: list[str] = field(default_factory=list)
-
-    def capture(self, argv: Sequence[str], *, env: dict[str, str] | None = None, **_: Any) -> str:
-        ended = self.probe(argv, env=env)
-        if not ended.ok:
-            raise CommandFailed(argv, ended.exit_code, ended.stderr)
-        return ended.stdout
-
-    def run(self, argv: Sequence[str], **_: Any) -> None:
-        self.capture(argv)
-
-    def call(self, argv: Sequence[str], **_: Any) -> int:
-        return self.probe(argv).exit_code
-
-    def probe(  # noqa: PLR0911 - one for each question
-        self, argv: Sequence[str], *, env: dict[str, str] | None = None, **_: Any
-    ) -> Completed:
-        self.commands.append(" ".join(argv))
-        match list(argv[1:]):
-            case ["info", _]:
-                return said(
-                    json.dumps({"LocalNodeState": "pending", "ControlAvailable": self.manager})
-                )
-            case ["node", "ls", *_]:
-                return said("\n".join(str(number) for number in range(len(self.labels))))
-            case ["node", "inspect", *_]:
-                return said(json.dumps([{"Spec": {"Labels": one}} for one in self.labels]))
-            case ["stack", "deploy", *_, option, _]:
-                if self.error:
-                    return Completed(1, "", f"{self.error}\n")
-                self.stack = yaml.safe_load(Path(option.partition("=")[2]).read_text())
-                self.environment = env or {}
-            case ["stack", "ps", *_]:
-                return said("\n".join(json.dumps(row) for row in self._tasks()))
-            case ["stack", "services", *_]:
-                return said(
-                    "\n".join(
-                        f"letta-stack-swarm_{name}" for name in self.stack.get("services", {})
-                    )
-                )
-            case ["service", "inspect", *names]:
-                return said(
-                    json.dumps(
-                        [
-                            {"Spec": {"Name": one}, "UpdateStatus": {"State": self.update}}
-                            for one in names
-                        ]
-                    )
-                )
-            case ["volume", "ls", *_]:
-                return said(self.volumes)
-            case ["ps", *_]:
-                return said(self.here)
-            case ["exec", _, "curl", *_]:
-                return Completed(0 if self.answers else 22, "", "")
-            case _:
-                pass
-        return said("")
-
-    def _tasks(self) -> list[dict[str, str]]:
-        return [
-            {
-                "ID": f"{name}.{slot}.{attempt}",
-                "Name": f"letta-stack-swarm_{name}.{slot}",
-                "CurrentState": self.migration if name == "letta-migrate" else self.task,
-                "Error": "",
-            }
-            for name, body in self.stack.get("services", {}).items()
-            for slot in range(1, int(body["deploy"].get("replicas", 1)) + 1)
-            for attempt in range(self.attempts if name == "letta-migrate" else 1)
-        ]
-
-
-def said(text: str) -> Completed:
-    return Completed(0, text, "")
 
 
 @pytest.fixture(autouse=True)
@@ -145,12 +46,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
-    found = Engine()
-    for name in ("capture", "run", "call", "probe"):
-        monkeypatch.setattr(process, name, getattr(found, name))
-    monkeypatch.setattr(inspect, "require", lambda: None)
-    monkeypatch.setattr(Sources, "prepare", lambda *_, **__: {})
-    return found
+    return fake_swarm.replaced(monkeypatch, Engine())
 
 
 def up(**given: str) -> None:
@@ -196,6 +92,45 @@ def test_of_several_hosts_one_must_be_chosen(engine: Engine) -> None:
     up()
 
 
+def test_only_one_host_may_have_the_volumes(engine: Engine) -> None:
+    engine.labels = [{"letta-stack.data": "true"}] * 2
+
+    with pytest.raises(ClusterLacks, match=r"host0, host1 have the label.*--label-rm"):
+        up()
+
+
+def test_every_host_looks_for_its_images_before_anything_is_deployed(engine: Engine) -> None:
+    engine.labels = ({}, {"letta-stack.data": "true"})
+    engine.job = ("Rejected 1 second ago", "No such image")
+
+    with pytest.raises(NodesCannotPull, match=r"host\d cannot get .* \(No such image\)"):
+        up()
+
+    assert engine.stack == {}
+    assert engine.commands[-1].startswith("docker service rm letta-stack-swarm-image-0")
+
+
+def test_a_host_looks_only_for_what_it_may_run(engine: Engine) -> None:
+    engine.labels = ({}, {"letta-stack.data": "true"})
+
+    up(replicas="2")
+
+    created = [one for one in engine.commands if one.startswith("docker service create")]
+    placed = [one for one in created if "--constraint=node.labels.letta-stack.data==true" in one]
+    database = engine.stack["services"]["letta-db"]["image"]
+    assert [database in one for one in placed] == [True]
+    assert engine.stack["services"]["letta-nginx"]["deploy"]["mode"] == "global"
+
+
+def test_a_kernel_that_cannot_encrypt_is_found_before_anything_is_deployed(engine: Engine) -> None:
+    engine.labels = ({}, {"letta-stack.data": "true"})
+    engine.job = ("Failed 1 second ago", '"task: non-zero exit (38)"')
+
+    up()
+    with pytest.raises(ClusterLacks, match=r"host\d cannot encrypt .*Function not implemented"):
+        up(encrypted="yes")
+
+
 def test_an_engine_that_manages_no_swarm_is_refused(engine: Engine) -> None:
     engine.manager = False
 
@@ -206,8 +141,12 @@ def test_an_engine_that_manages_no_swarm_is_refused(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("state", ["rollback_completed", "paused"])
-def test_an_update_that_was_taken_back_has_failed(engine: Engine, state: str) -> None:
+def test_an_update_that_was_taken_back_has_failed(
+    engine: Engine, model: dict[str, Any], state: str
+) -> None:
     engine.update = state
+    up()
+    model["services"]["letta-server"]["image"] = "other"
 
     with pytest.raises(RolloutFailed, match="the old ones are back"):
         up()
@@ -239,7 +178,7 @@ def test_what_takes_too_long_is_said_service_by_service(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, task: str, migration: str, update: str
 ) -> None:
     engine.task, engine.migration, engine.update = task, migration, update
-    monkeypatch.setattr(swarm_lifecycle, "READY_SECONDS", 0.0)
+    monkeypatch.setattr(swarm_state, "READY_SECONDS", 0.0)
 
     with pytest.raises(RolloutFailed, match=r"not ready after 0 s: .*letta-server"):
         up()
@@ -248,7 +187,7 @@ def test_what_takes_too_long_is_said_service_by_service(
 def test_it_is_up_when_the_gateway_has_found_a_server(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(swarm_lifecycle, "ANSWER_SECONDS", 0.0)
+    monkeypatch.setattr(swarm_state, "ANSWER_SECONDS", 0.0)
 
     up()
     asked = "docker exec abc curl --silent --fail http://127.0.0.1:8080/health"
@@ -294,7 +233,14 @@ def test_what_does_not_run_cannot_be_handled(engine: Engine) -> None:
         swarm_lifecycle.restart(mine, service="x")
     up()
     engine.here = ""
-    with pytest.raises(NotRunning, match="runs on this host"):
+    with pytest.raises(HostUnreachable, match="docker context create host0"):
+        swarm_lifecycle.execute(mine, service="", command=["id"])
+    engine.contexts = ["host0"]
+    swarm_lifecycle.execute(mine, service="", command=["id"])
+    task = f"{SERVER}.1.letta-server.1.0"
+    assert f"docker --context host0 exec --interactive {task} id" in engine.commands
+    engine.task = "Pending 1 second ago"
+    with pytest.raises(NotRunning, match="no task of letta-server does its work"):
         swarm_lifecycle.execute(mine, service="", command=["id"])
 
 

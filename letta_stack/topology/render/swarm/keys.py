@@ -13,7 +13,7 @@ KEYS = COMMON | {
     "services.*.logging": EXPRESSED,
     "services.*.networks.*.aliases": EXPRESSED,
     "services.*.ports[].host_ip": "a stack publishes on every address of the host; let its firewall decide who gets in",
-    "services.*.ports[].mode": "published on the host that runs the gateway: the routing mesh needs IPVS, which kernels lack",
+    "services.*.ports[].mode": "every host runs a gateway and publishes its own: the routing mesh needs IPVS, which kernels lack",
     "services.*.ports[].protocol": EXPRESSED,
     "services.*.ports[].published": EXPRESSED,
     "services.*.pull_policy": "hosts pull what they do not have; the image must be in a registry that they reach",

@@ -179,10 +179,13 @@ def _deploy(name: str, given: Mapping[str, Any], replicas: int) -> Body:
         # No shorter than a health check needs to say that a task is not healthy.
         "monitor": f"{_monitor(given)}s",
     }
-    deploy |= {
+    # What has a port of its hosts is on each of them: one that is lost takes no more than its own requests along.
+    count: Body = (
+        {"mode": "global"} if given.get("ports") else {"replicas": replicas if many else 1}
+    )
+    deploy |= count | {
         # The names of a service lead to its tasks, as on a compose network; an address of its own would need IPVS.
         "endpoint_mode": "dnsrr",
-        "replicas": replicas if many else 1,
         "restart_policy": {"condition": "any"},
         "update_config": update,
         "rollback_config": update | {"failure_action": "pause"},

@@ -16,19 +16,29 @@ YES = "the context is meant, though it looks like production (kubernetes)"
         "project": PROJECT,
         "json": "print JSON",
         "fix": "also do what is safe, and say what was done",
+        "context": CONTEXT,
     }
 )
 def doctor(
-    _: Context, env: str = "single", project: str = "", json: bool = False, fix: bool = False
+    _: Context,
+    env: str = "single",
+    project: str = "",
+    json: bool = False,
+    fix: bool = False,
+    context: str = "",
 ) -> None:
     """Look at everything that usually goes wrong, and say what to do."""
+    from letta_stack.operate.doctor import cluster as in_cluster
     from letta_stack.operate.doctor import run
     from letta_stack.topology.clustered import refuse_others
     from letta_stack.topology.project import Project
 
-    if cluster := on_swarm(env, project=project):
+    if cluster := on_swarm(env, project=project, context=context):
         refuse_others(env, fix=fix)
         run.doctor_of_swarm(cluster, as_data=json)
+        return
+    if cluster := on_kubernetes(env, project=project, context=context):
+        in_cluster.doctor(cluster, as_data=json, fix=fix)
         return
     run.doctor(Project.of(env, project=project), as_data=json, fix=fix)
 
@@ -114,14 +124,21 @@ def rollback(
         "env": ENV,
         "project": PROJECT,
         "output": "file to write (default: letta-stack-support-<project>-<time>.tar.gz here)",
+        "context": CONTEXT,
     },
 )
-def support_bundle(_: Context, env: str = "single", project: str = "", output: str = "") -> None:
+def support_bundle(
+    _: Context, env: str = "single", project: str = "", output: str = "", context: str = ""
+) -> None:
     """Collect versions, configuration, health and logs without secrets."""
     from letta_stack.base import console
-    from letta_stack.operate import support
+    from letta_stack.operate import support, support_cluster
     from letta_stack.topology.project import Project
 
+    if cluster := on_kubernetes(env, project=project, context=context):
+        files = support_cluster.collect(cluster)
+        console.result(str(support.pack(cluster.name, files, output)))
+        return
     console.result(str(support.write(Project.of(env, project=project), output)))
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from letta_stack.operate.holders.namespaced import Namespaced
     from letta_stack.operate.plan import Migration
+    from letta_stack.topology.runners.kubernetes import Kubernetes
 
 # The server's own driver and its own secret: wherever the database is, a server reaches it.
 REVISION = """
@@ -36,8 +37,7 @@ def migration(holder: Namespaced, present: Mapping[str, Any], image: str) -> Mig
         server = holder.server()
     except NotRunning:
         return None
-    asked = holder.mine.argv("exec", server, "--", samples.PYTHON, "-c", REVISION)
-    revision = process.capture(asked).strip()
+    present_schema = revision(holder.mine, server)
     with tool_pod.started(holder.mine, present, image=image) as pod:
         try:
             rows = plan.read(holder.mine.argv("exec", pod, "--", plan.PYTHON))
@@ -45,4 +45,10 @@ def migration(holder: Namespaced, present: Mapping[str, Any], image: str) -> Mig
             raise DeployRefused(
                 f"{image} has no migrations of Letta ({error.last_line}), so it is no image of letta-stack; make one: `inv build`"
             ) from error
-    return plan.migration(revision, rows)
+    return plan.migration(present_schema, rows)
+
+
+def revision(mine: Kubernetes, server: str) -> str:
+    """Let a server ask its database for the revision of the schema, "" if there is none yet. Raises ``CommandFailed``."""
+    asked = mine.argv("exec", server, "--", samples.PYTHON, "-c", REVISION)
+    return process.capture(asked).strip()

@@ -21,7 +21,7 @@ from letta_stack.operate.redact import redact
 from letta_stack.topology.catalogue import SERVER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from letta_stack.topology.project import Project
 
@@ -99,7 +99,13 @@ def known_secrets(project: Project) -> set[str]:
                 continue
             for encoded in secrets.files.values():
                 found |= lines_of(base64.b64decode(encoded).decode(errors="replace"))
-    for path in [*(SECRETS / project.name).glob("*"), ROOT / ".env"]:
+    return found | local_secrets(project.name)
+
+
+def local_secrets(name: str) -> set[str]:
+    """Return every secret of a stack that this machine has: its files, and .env."""
+    found: set[str] = set()
+    for path in [*(SECRETS / name).glob("*"), ROOT / ".env"]:
         if path.is_file():
             content = path.read_text(encoding="utf-8", errors="replace")
             if path.name == ".env":
@@ -124,13 +130,17 @@ def lines_of(content: str) -> set[str]:
 
 def write(project: Project, target: str) -> Path:
     """Write a bundle and return where it is."""
+    return pack(project.name, collect(project), target)
+
+
+def pack(name: str, files: Mapping[str, str], target: str) -> Path:
+    """Write the files of a bundle to an archive and return where it is; ``target`` "" is the usual place."""
     moment = datetime.now(UTC)
-    path = Path(target or f"letta-stack-support-{project.name}-{moment:%Y%m%dT%H%M%SZ}.tar.gz")
-    files = collect(project)
+    path = Path(target or f"letta-stack-support-{name}-{moment:%Y%m%dT%H%M%SZ}.tar.gz")
     with tarfile.open(path, "x:gz") as archive:
-        for name, text in sorted(files.items()):
+        for file, text in sorted(files.items()):
             content = text.encode()
-            member = tarfile.TarInfo(f"{path.name.removesuffix('.tar.gz')}/{name}")
+            member = tarfile.TarInfo(f"{path.name.removesuffix('.tar.gz')}/{file}")
             member.size, member.mtime, member.mode = len(content), int(time.time()), 0o600
             archive.addfile(member, io.BytesIO(content))
     path.chmod(0o600)

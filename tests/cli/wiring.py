@@ -564,6 +564,13 @@ TABLE = (
         fixed={"as_data": True},
     ),
     Wiring(
+        "doctor",
+        "letta_stack.operate.doctor.cluster:doctor",
+        (CONTEXT, switch("--fix", "fix")),
+        base=ON_KUBERNETES,
+        fixed={"as_data": False},
+    ),
+    Wiring(
         "deploy",
         "letta_stack.operate.deploy:deploy",
         (
@@ -628,6 +635,15 @@ TABLE = (
         "letta_stack.operate.support:write",
         (ENV, Wire("--project", "project.name", "letta-stack-single", "mine", "mine"), OUTPUT),
         answer="bundle.tar.gz",
+        fixed={"stdout": "bundle.tar.gz\n"},
+    ),
+    Wiring(
+        "support-bundle",
+        "letta_stack.operate.support_cluster:collect",
+        (CONTEXT,),
+        base=(*ON_KUBERNETES, "--output", "bundle.tar.gz"),
+        answer={},
+        also={"letta_stack.operate.support:pack": "bundle.tar.gz"},
         fixed={"stdout": "bundle.tar.gz\n"},
     ),
     Wiring(

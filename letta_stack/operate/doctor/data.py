@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from letta_stack.operate.doctor.model import Subject
+    from letta_stack.operate.doctor.model import ClusterSubject, Subject
     from letta_stack.topology.clustered import Clustered
     from letta_stack.topology.project import Project
 
@@ -34,7 +34,7 @@ SOON_DAYS = 30
 CONFIGURATION = "cat /tmp/gateway/*.conf /etc/letta-stack/gateway/*.template /etc/nginx/conf.d/*.conf 2>/dev/null; true"
 
 
-def backups(subject: Subject, now: datetime | None = None) -> Finding:
+def backups(subject: Subject | ClusterSubject, now: datetime | None = None) -> Finding:
     """Look at the age of the newest backup, and whether it was ever restored."""
     return kept(subject.project, subject.backups, now)
 
@@ -77,7 +77,7 @@ def archive(subject: Subject) -> list[Finding]:
     return [ok("archive", f"any moment since {known.since:%Y-%m-%d %H:%M:%S} UTC")]
 
 
-def interrupted(subject: Subject) -> Finding:
+def interrupted(subject: Subject | ClusterSubject) -> Finding:
     """Look for what a killed command left among the backups."""
     left = store.leftovers(subject.backups)
     if not left:
@@ -93,7 +93,7 @@ def interrupted(subject: Subject) -> Finding:
     return Finding("unfinished backups", WARN, seen, fix, repair)
 
 
-def growth(subject: Subject, facts_bytes: int, free: int) -> Finding:
+def growth(subject: Subject | ClusterSubject, facts_bytes: int, free: int) -> Finding:
     """Remember the size of the database, and say when its disk will be full at this pace."""
     path = STATE / subject.project.name / "sizes.json"
     sizes = remember(path, facts_bytes)

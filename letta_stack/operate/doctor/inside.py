@@ -15,9 +15,9 @@ from letta_stack.operate.doctor.model import Finding, fail, ok, skip, warn
 from letta_stack.topology.catalogue import COLLECTOR
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from letta_stack.operate.doctor.model import Subject
+    from letta_stack.operate.doctor.model import ClusterSubject, Subject
     from letta_stack.operate.postgres import Postgres
 
 CLOCK_SECONDS = 2.0
@@ -55,16 +55,27 @@ LETTA = "letta"  # upstream's own provider, which answers no more
 
 
 def gather(target: Postgres, server: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Ask the database, then a program inside a server's container; raise what keeps either from answering.
+    """Ask the database, then a program inside the server's container; raise what keeps either from answering.
 
     Args:
         target: the database.
         server: how a command begins that runs in the container and reads from standard input.
 
     """
-    facts: dict[str, Any] = json.loads(process.capture(target.psql(), stdin=FACTS, timeout=5))
-    facts["skew"] = abs(facts["now"] - time.time())
-    providers = [one for one in facts["providers"] if one["url"] and one["type"] in VARIABLES]
+    known = facts(target)
+    return known, probe(known["providers"], server)
+
+
+def facts(target: Postgres) -> dict[str, Any]:
+    """Ask the database; raise what keeps it from answering."""
+    found: dict[str, Any] = json.loads(process.capture(target.psql(), stdin=FACTS, timeout=5))
+    found["skew"] = abs(found["now"] - time.time())
+    return found
+
+
+def probe(known: Sequence[Mapping[str, Any]], server: Sequence[str]) -> dict[str, Any]:
+    """Ask a program inside a server's container about the providers; ``server`` as for ``gather``."""
+    providers = [one for one in known if one["url"] and one["type"] in VARIABLES]
     names = {urlsplit(one["url"]).hostname or "" for one in providers if one["type"] != LETTA}
     asked = {
         "urls": [request(one) for one in providers if one["category"] == "base"],
@@ -76,10 +87,10 @@ def gather(target: Postgres, server: Sequence[str]) -> tuple[dict[str, Any], dic
     answer: dict[str, Any] = json.loads(
         process.capture(command, stdin=json.dumps(asked), timeout=10)
     )
-    return facts, answer
+    return answer
 
 
-def request(provider: dict[str, str]) -> dict[str, Any]:
+def request(provider: Mapping[str, str]) -> dict[str, Any]:
     """Say how to ask a provider for its models with the key that the server has."""
     kind = provider["type"]
     headers = {"Authorization": "Bearer {key}"}
@@ -93,9 +104,9 @@ def check(subject: Subject) -> list[Finding]:
     """Look at everything that takes a running server."""
     if not subject.server:
         return [skip("database", "no server runs")]
+    server = ["docker", "exec", "--interactive", subject.server]
     try:
-        server = ["docker", "exec", "--interactive", subject.server]
-        facts, answer = gather(postgres.of(subject.project), server)
+        known, answer = gather(postgres.of(subject.project), server)
     except DatabaseElsewhere as error:
         return [skip("database", str(error))]
     except (LettaStackError, CommandFailed, ValueError) as error:
@@ -103,9 +114,9 @@ def check(subject: Subject) -> list[Finding]:
             fail("database", f"no answer from inside: {error}", "see the check of the services")
         ]
     return [
-        *general(facts, answer),
-        leftovers(facts, subject.project.name),
-        backends(subject),
+        *general(known, answer),
+        leftovers(known, subject.project.name),
+        backends(server),
         collector(answer, subject),
     ]
 
@@ -174,16 +185,16 @@ def leftovers(facts: dict[str, Any], name: str) -> Finding:
     return ok("restores", f"none is unfinished in {name}")
 
 
-def backends(subject: Subject) -> Finding:
-    """Let the image's own health check look at server, PostgreSQL and Redis."""
-    answer = process.probe(["docker", "exec", subject.server, "letta-healthcheck"], timeout=10)
+def backends(server: Sequence[str]) -> Finding:
+    """Let the image's own health check look at server, PostgreSQL and Redis; ``server`` as for ``gather``."""
+    answer = process.probe([*server, "letta-healthcheck"], timeout=10)
     seen = answer.stdout.strip() or answer.stderr.strip()
     if answer.ok:
         return ok("backends", "server, PostgreSQL and Redis answer")
     return fail("backends", seen, "`inv restart --service` with the one that does not answer")
 
 
-def collector(answer: dict[str, Any], subject: Subject) -> Finding:
+def collector(answer: dict[str, Any], subject: Subject | ClusterSubject) -> Finding:
     """Look whether traces find their collector."""
     if COLLECTOR.name in subject.project.topology.names:
         if container := subject.running(COLLECTOR.name):

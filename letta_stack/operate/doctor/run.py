@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from letta_stack.base import console
 from letta_stack.errors import LettaStackError, Unhealthy
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from letta_stack.topology.clustered import Clustered
     from letta_stack.topology.project import Project
 
+S = TypeVar("S")  # the subject of a check
 CHECKS: tuple[Callable[[Subject], Finding | list[Finding]], ...] = (
     *(host.engine, host.room, host.memory, host.services, host.port, host.pins, host.settings),
     *(ends.restarts, host.secrets, inside.check, data.gateway),
@@ -29,13 +30,22 @@ CHECKS: tuple[Callable[[Subject], Finding | list[Finding]], ...] = (
 def diagnose(project: Project) -> list[Finding]:
     """Return what every check found, the worst first."""
     subject = Subject(project, store.directory_of(project.name), project.runner.states())
-    with concurrent.futures.ThreadPoolExecutor(len(CHECKS) + 1) as pool:
-        answers = [pool.submit(answer, check, subject) for check in (*CHECKS, growth)]
-    found = [finding for one in answers for finding in one.result()]
+    return sort(ask((*CHECKS, growth), subject))
+
+
+def ask(checks: Sequence[Callable[[S], Finding | list[Finding]]], subject: S) -> list[Finding]:
+    """Run every check at once."""
+    with concurrent.futures.ThreadPoolExecutor(len(checks)) as pool:
+        answers = [pool.submit(answer, check, subject) for check in checks]
+    return [finding for one in answers for finding in one.result()]
+
+
+def sort(found: Sequence[Finding]) -> list[Finding]:
+    """Return the worst first."""
     return sorted(found, key=lambda finding: ORDER.index(finding.state))
 
 
-def answer(check: Callable[[Subject], Finding | list[Finding]], subject: Subject) -> list[Finding]:
+def answer(check: Callable[[S], Finding | list[Finding]], subject: S) -> list[Finding]:
     """Run a check; one that cannot look is a failure of its own, not of the others."""
     try:
         found = check(subject)
@@ -84,23 +94,22 @@ def as_json(findings: Sequence[Finding]) -> str:
 
 def doctor(project: Project, *, as_data: bool, fix: bool) -> None:
     """Show what every check found. Raises ``Unhealthy`` if one fails."""
-    findings = diagnose(project)
-    if fix:
-        repair(findings)
-        findings = diagnose(project)
-    show(project.name, findings, as_data=as_data)
+    show(project.name, lambda: diagnose(project), as_data=as_data, fix=fix)
 
 
 def doctor_of_swarm(cluster: Clustered, *, as_data: bool) -> None:
     """Show what every check found of a swarm and of the stack on it. Raises ``ClusterUnreachable``, ``Unhealthy``."""
     found = [host.engine(cluster), host.pins(cluster), host.settings(cluster)]
     found += [host.secret_files(cluster.name), *swarm.check(cluster)]
-    found.sort(key=lambda finding: ORDER.index(finding.state))
-    show(cluster.name, found, as_data=as_data)
+    show(cluster.name, lambda: sort(found), as_data=as_data, fix=False)
 
 
-def show(name: str, findings: Sequence[Finding], *, as_data: bool) -> None:
-    """Show what was found of a stack. Raises ``Unhealthy`` if a check fails."""
+def show(name: str, diagnosis: Callable[[], list[Finding]], *, as_data: bool, fix: bool) -> None:
+    """Show what a diagnosis found, with ``fix`` after what is safe was done. Raises ``Unhealthy`` if a check fails."""
+    findings = diagnosis()
+    if fix:
+        repair(findings)
+        findings = diagnosis()
     console.result(as_json(findings) if as_data else as_text(findings))
     if failed := [one.name for one in findings if one.state == FAIL]:
         raise Unhealthy(f"{name}: {', '.join(failed)}; what to do is said above")

@@ -1,7 +1,7 @@
 """Checks in clean environments. Plain `nox` runs them all; `nox -t fast` is for between edits: no containers.
 
 Tags: fast (lint, types, unit, cli, coverage), docker (arm64, smoke, release, build, gateway, alerts,
-compose), cluster (chart, smoke(kubernetes), smoke(swarm); only on request), update (fix, lock; only on request). Without a tag and on request: pythons, faults, load,
+compose), cluster (chart, smoke(kubernetes), smoke(swarm), faults(kubernetes); only on request), update (fix, lock; only on request). Without a tag and on request: pythons, faults, load,
 mutation.
 
 Sessions run side by side, and each shows its output when it ends. What is chosen with `-s` runs one at a time and shows
@@ -253,6 +253,13 @@ def faults(session: nox.Session) -> None:
     """Break a running stack in every known way; nothing may be lost. Arguments go to pytest (--seed N, -k NAME)."""
     install(session, "smoke")
     run_docker(session, "pytest", *selected(session, "tests/faults"))
+
+
+@nox.session(name="faults(kubernetes)", tags=["cluster"], default=False, requires=["images"])
+def faults_on_kubernetes(session: nox.Session) -> None:
+    """Break a cluster of one node and what runs on it, on request; nothing may be lost. Arguments go to pytest (-k NAME)."""
+    install(session, "smoke")
+    run_docker(session, "pytest", *selected(session, "tests/cluster_faults"))
 
 
 @nox.session(requires=["images"], default=False)

@@ -30,6 +30,8 @@ PORT = 6443  # inside
 NODE_PORT = 30083
 """The port of a Service of type NodePort that can be reached from this machine."""
 READY_SECONDS = 180.0
+PARTS = "/run/node"
+"""Where images/kubernetes/node/start has the processes of its parts."""
 CTR = ("ctr", "--namespace", "k8s.io", "images")
 
 
@@ -72,6 +74,28 @@ def name_of(image: str) -> str:
     content = process.capture(["docker", "image", "inspect", "--format={{.Id}}", image]).strip()
     repository = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
     return f"{NAME}/{repository}:{content.removeprefix('sha256:')[: content_hash.SHORT]}"
+
+
+def kill(part: str, *, hold: bool = False) -> None:
+    """Kill a part of the node, which is started again: after a second, or once ``release`` was called."""
+    holding = f"touch {PARTS}/{part}.hold; " if hold else ""
+    inside("sh", "-c", f"{holding}kill -KILL $(cat {PARTS}/{part}.pid)")
+
+
+def release(part: str) -> None:
+    """Let a part that was held start again."""
+    inside("rm", "-f", f"{PARTS}/{part}.hold")
+
+
+def kill_container(identity: str) -> None:
+    """Kill the first process of a pod's container, as a crash does; ``identity`` is the one that the pod's status has."""
+    task = identity.rpartition("/")[2]
+    inside("ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", task)
+
+
+def inside(*command: str) -> None:
+    """Run a command in the node. Raises ``CommandFailed``."""
+    process.capture(["docker", "exec", NAME, *command])
 
 
 def load(images: Mapping[str, str]) -> None:

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from letta_stack.operate.faults.load import Attempt
-    from letta_stack.operate.faults.stack import Stack
+    from letta_stack.operate.faults.stack import Stage
 
 WHOLE = {"user", "assistant"}  # the rows that a turn of this load leaves
 SPANS = "/var/lib/letta/otel/telemetry*.json"
 FLUSH_SECONDS = 12.0  # servers send what they have every five
 
 
-def stored(stack: Stack, agents: Sequence[str]) -> dict[str, set[str]]:
+def stored(stack: Stage, agents: Sequence[str]) -> dict[str, set[str]]:
     """Return the roles of the rows in which each mark of the load stands."""
     ids = ", ".join(map(postgres.literal, agents))
-    rows = postgres.of(stack.project).query(
+    rows = stack.database().query(
         "SELECT role, substring(content::text from 'fault-[0-9a-f]{16}') FROM messages "  # noqa: S608 - quoted
         f"WHERE agent_id IN ({ids}) AND content::text ~ 'fault-[0-9a-f]{{16}}'"
     )
@@ -45,16 +45,15 @@ def stored_unacknowledged(attempts: Iterable[Attempt], rows: Mapping[str, set[st
     return sum(bool(one.mark and not one.answer.done and rows.get(one.mark)) for one in attempts)
 
 
-def spans_lost(stack: Stack, family: str, expected: set[str]) -> int | None:
+def spans_lost(stack: Stage, family: str, expected: set[str]) -> int | None:
     """Count the traces of answered requests that did not reach the collector's file; None if there is no such file."""
-    container = stack.containers(COLLECTOR.name)[0]
     seen: set[str] = set()
 
     def all_there() -> bool:
-        seen.update(traces(container, family) or ())
+        seen.update(traces(stack, family) or ())
         return expected <= seen
 
-    if traces(container, family) is None:
+    if traces(stack, family) is None:
         return None
     try:
         wait_until(all_there, timeout=FLUSH_SECONDS, interval=1.0, describe="")
@@ -63,8 +62,8 @@ def spans_lost(stack: Stack, family: str, expected: set[str]) -> int | None:
     return 0
 
 
-def traces(container: str, family: str) -> set[str] | None:
+def traces(stack: Stage, family: str) -> set[str] | None:
     """Return the identifiers in the collector's file that begin with ``family``; None without a file."""
     command = f"ls {SPANS} >/dev/null && grep -ohE '{family}[0-9a-f]{{16}}' {SPANS} | sort -u || test $? = 1"
-    found = process.probe(["docker", "exec", container, "sh", "-c", command])
+    found = process.probe(stack.inside(COLLECTOR.name, "sh", "-c", command))
     return set(found.stdout.split()) if found.ok else None

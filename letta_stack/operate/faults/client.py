@@ -30,9 +30,13 @@ class Answer:
 class Client:
     """How a project is reached."""
 
-    url: str
+    url: str  # "" where ``base`` is another's
     password: str = field(repr=False)
     verify: str | bool = True
+
+    def base(self) -> str:
+        """Return the URL, without a slash at its end."""
+        return self.url
 
     def read(self, trace: str) -> Answer:
         """Ask for something that is in the database."""
@@ -94,7 +98,7 @@ class Client:
             headers["traceparent"] = f"00-{trace}-{trace[:16]}-01"
         return requests.request(
             method,
-            self.url + path,
+            self.base() + path,
             json=body,
             headers=headers,
             timeout=timeout,

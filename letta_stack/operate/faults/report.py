@@ -95,11 +95,11 @@ def log(fault: str, attempts: Sequence[Attempt]) -> None:
                 file.write(json.dumps(words | {"text": one.answer.text[-LOGGED:]}) + "\n")
 
 
-def write(outcomes: Sequence[Outcome], seed: int) -> None:
-    """Leave both files in reports/."""
-    REPORTS.mkdir(exist_ok=True)
+def write(outcomes: Sequence[Outcome], seed: int, *, of: str = "") -> None:
+    """Leave both files in reports/; ``of`` follows their names, for faults of something else."""
     for path, text in ((MARKDOWN, to_markdown(outcomes, seed)), (DATA, to_json(outcomes, seed))):
-        path.write_text(text + "\n", encoding="utf-8")
+        path.parent.mkdir(exist_ok=True)
+        path.with_stem(path.stem + of).write_text(text + "\n", encoding="utf-8")
 
 
 def catalogue(faults: Sequence[Fault]) -> str:

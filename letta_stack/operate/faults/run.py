@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from letta_stack.operate.faults.model import Fault
+    from letta_stack.operate.faults.stack import Stage
     from letta_stack.topology.project import Project
 
 BEFORE_SECONDS = 2.0  # of the load, before a fault
@@ -180,9 +181,9 @@ def undone_when_ended() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def one(stack: Stack, model: workload.Model, fault: Fault, seed: int) -> Outcome:
+def one(stack: Stage, model: workload.Model, fault: Fault, seed: int) -> Outcome:
     """Cause one fault under load and look at what it left."""
-    if reason := fault.needs(stack):
+    if isinstance(stack, Stack) and (reason := fault.needs(stack)):
         return Outcome(fault.name, fault.what, skipped=reason)
     recover(stack)
     with workload.agents(stack) as agents:
@@ -204,7 +205,7 @@ def one(stack: Stack, model: workload.Model, fault: Fault, seed: int) -> Outcome
         return look(stack, fault, scene, Moments(acted, since, whole_since))
 
 
-def watch(stack: Stack, until: float) -> float | None:
+def watch(stack: Stage, until: float) -> float | None:
     """Wait, and return since when the stack is whole; None if it is not."""
     since: float | None = None
     while (now := time.monotonic()) < until:
@@ -213,7 +214,7 @@ def watch(stack: Stack, until: float) -> float | None:
     return since
 
 
-def recover(stack: Stack) -> float:
+def recover(stack: Stage) -> float:
     """Wait until the stack is whole, and return the moment. Raises ``WaitTimedOut``."""
     wait_until(
         stack.ready,
@@ -224,7 +225,7 @@ def recover(stack: Stack) -> float:
     return time.monotonic()
 
 
-def look(stack: Stack, fault: Fault, scene: Scene, moments: Moments) -> Outcome:
+def look(stack: Stage, fault: Fault, scene: Scene, moments: Moments) -> Outcome:
     """Count what the load saw and what is stored, and say what does not hold."""
     attempts = scene.load.attempts
     report.log(fault.name, attempts)

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from letta_stack.base import console
+from letta_stack.operate.faults.stack import Stack
 
 if TYPE_CHECKING:
     from random import Random
 
     from letta_stack.operate.faults.load import Load
-    from letta_stack.operate.faults.stack import Stack
+    from letta_stack.operate.faults.stack import Stage
     from letta_stack.operate.faults.workload import Model
 
 
@@ -19,12 +20,19 @@ if TYPE_CHECKING:
 class Scene:
     """One fault while it acts."""
 
-    stack: Stack
+    stage: Stage
     load: Load
     chance: Random
     model: Model
     notes: list[str] = field(default_factory=list)
     breaches: list[str] = field(default_factory=list)
+
+    @property
+    def stack(self) -> Stack:
+        """The stage, where it is a stack on this host, as the faults of one host need it."""
+        if not isinstance(self.stage, Stack):
+            raise TypeError(type(self.stage))
+        return self.stage
 
     def pick(self, service: str) -> str:
         """Choose one container of a service."""

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from letta_stack.base import process
 from letta_stack.errors import CommandFailed, NotRunning
+from letta_stack.operate import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from letta_stack.base.process import Completed
     from letta_stack.operate.faults.client import Client
+    from letta_stack.operate.postgres import Postgres
     from letta_stack.topology.project import Project
     from letta_stack.topology.runners.protocol import State
+
+
+ALIAS = "letta-stack-faults-model"
+EDGE = "edge"  # the network on which servers reach their providers
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,40 @@ class Process:
     command: str
 
 
+class Stage(Protocol):
+    """What load and audit ask of a stack, whatever runs it."""
+
+    @property
+    def name(self) -> str:
+        """Return its name."""
+
+    @property
+    def client(self) -> Client:
+        """Return what sends requests to it."""
+
+    @property
+    def image(self) -> str:
+        """Return the server's image on this engine."""
+
+    def states(self) -> list[State]:
+        """Return the states of the containers that count."""
+
+    def ready(self) -> bool:
+        """Say whether every container works and the API answers from the database."""
+
+    def database(self) -> Postgres:
+        """Return its database."""
+
+    def inside(self, service: str, *command: str) -> list[str]:
+        """Write the command that runs something in the first container of a service. Raises ``NotRunning``."""
+
+    def beside(self) -> list[str]:
+        """Return the options of a container that its servers can reach."""
+
+    def address(self, container: str) -> str:
+        """Return the host under which its servers reach such a container."""
+
+
 @dataclass(frozen=True)
 class Stack:
     """A project that was healthy when the faults began."""
@@ -34,6 +74,27 @@ class Stack:
     client: Client
     image: str  # the server's, which also gives the tools that faults need
     names: tuple[str, ...]  # of every container that has to be ready again
+
+    @property
+    def name(self) -> str:
+        """Return the project's name."""
+        return self.project.name
+
+    def database(self) -> Postgres:
+        """Return the project's database."""
+        return postgres.of(self.project)
+
+    def inside(self, service: str, *command: str) -> list[str]:
+        """Write the command that runs something in the first container of a service."""
+        return ["docker", "exec", self.containers(service)[0], *command]
+
+    def beside(self) -> list[str]:
+        """Return the options that bring a container to the servers' network."""
+        return ["--network", f"{self.project.name}_{EDGE}", "--network-alias", ALIAS]
+
+    def address(self, container: str) -> str:  # noqa: ARG002 - its alias is always the same
+        """Return the alias of that network."""
+        return ALIAS
 
     def states(self) -> list[State]:
         """Return the states of the containers that count."""

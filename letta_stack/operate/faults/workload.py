@@ -17,13 +17,11 @@ from letta_stack.operate.faults.stack import docker
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from letta_stack.operate.faults.stack import Stack
+    from letta_stack.operate.faults.stack import Stage
 
 TAG = "letta-stack-faults"  # of the agents; the provider's name as well
-ALIAS = "letta-stack-faults-model"
 AGENTS = 4
 MODEL_SECONDS = 30.0
-EDGE = "edge"  # the network on which servers reach their providers
 SCRIPT = Path(scripted_model.__file__)
 NOBODY = "65534:65534"
 
@@ -41,14 +39,14 @@ class Model:
 
 
 @contextlib.contextmanager
-def model(stack: Stack) -> Iterator[Model]:
+def model(stack: Stage) -> Iterator[Model]:
     """Run the model on the servers' network and make it known to the server; take both back afterwards."""
-    found = Model(f"{stack.project.name}-faults-model")
+    found = Model(f"{stack.name}-faults-model")
     clear(stack, found)
     try:
         docker(
             *("run", "--detach", "--name", found.container, "--user", NOBODY, "--no-healthcheck"),
-            *("--network", f"{stack.project.name}_{EDGE}", "--network-alias", ALIAS),
+            *stack.beside(),
             *("--volume", f"{SCRIPT}:/model.py:ro", "--entrypoint", "/usr/bin/python3"),
             *(stack.image, "/model.py"),
         )
@@ -62,7 +60,7 @@ def model(stack: Stack) -> Iterator[Model]:
             "name": TAG,
             "provider_type": "vllm",
             "api_key": "none",
-            "base_url": f"http://{ALIAS}:{scripted_model.PORT}",
+            "base_url": f"http://{stack.address(found.container)}:{scripted_model.PORT}",
         }
         stack.client.call("POST", "/v1/providers/", provider)
         yield found
@@ -73,7 +71,7 @@ def model(stack: Stack) -> Iterator[Model]:
 _ASK = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{scripted_model.PORT}/v1/models')"
 
 
-def clear(stack: Stack, found: Model) -> None:
+def clear(stack: Stage, found: Model) -> None:
     """Remove the model's container, the provider and the agents, also those of a run that was killed."""
     process.probe(["docker", "rm", "--force", "--volumes", found.container])
     with contextlib.suppress(
@@ -86,7 +84,7 @@ def clear(stack: Stack, found: Model) -> None:
 
 
 @contextlib.contextmanager
-def agents(stack: Stack) -> Iterator[Sequence[str]]:
+def agents(stack: Stage) -> Iterator[Sequence[str]]:
     """Make new agents, for each fault its own, so that none begins with what the last one left."""
     body = {
         "name": TAG,

@@ -17,7 +17,7 @@ from letta_stack.operate.faults import scripted_model, workload
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from letta_stack.operate.faults.stack import Stack
+    from letta_stack.operate.faults.stack import Stage
 
 FILE = Path(__file__).with_name("locustfile.py")
 # Locust's own: 1 for requests that failed, which are counted here.
@@ -49,7 +49,7 @@ class Load:
 
 
 def run(
-    stack: Stack,
+    stack: Stage,
     clients: str,
     *,
     users: int,
@@ -85,7 +85,7 @@ def run(
 
 
 def _locust(
-    stack: Stack, clients: str, *, users: int, seconds: float, words: int, marks: str
+    stack: Stage, clients: str, *, users: int, seconds: float, words: int, marks: str
 ) -> list[dict[str, Any]]:
     """Run Locust and return its counts."""
     variables = {
@@ -98,7 +98,7 @@ def _locust(
     }
     command = [
         *(sys.executable, "-m", "locust", "--locustfile", str(FILE), "--headless", "--json"),
-        *("--skip-log", "--host", stack.client.url, "--users", str(users)),
+        *("--skip-log", "--host", stack.client.base(), "--users", str(users)),
         *("--spawn-rate", str(users), "--stop-timeout", "60"),
         # The window ends the run; this ends one whose window never opens.
         *("--run-time", f"{START_SECONDS + WARM_UP_SECONDS + seconds:g}s", clients),

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from letta_stack.operate.faults import report, workload
-from letta_stack.operate.faults.cluster_stage import ClusterStage, Door, NodeClient
-from letta_stack.topology import trial_cluster
-from letta_stack.topology.clustered import Clustered
 from tests.smoke import harness, on_kubernetes
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from letta_stack.operate.faults.cluster_stage import ClusterStage
     from letta_stack.operate.faults.model import Outcome
 
 SEED = int(f"{datetime.now(UTC):%Y%m%d}")
@@ -41,13 +39,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 @pytest.fixture(scope="session")
 def stage() -> Iterator[ClusterStage]:
     with on_kubernetes.deployed() as deployment:
-        door = Door()
-        door.find()
-        cluster = Clustered.of(
-            "kubernetes", project=on_kubernetes.NAMESPACE, context=trial_cluster.CONTEXT
-        )
-        client = NodeClient("", deployment.password, door=door)
-        yield ClusterStage(cluster, client, harness.IMAGE)
+        yield on_kubernetes.stage(deployment)
 
 
 @pytest.fixture(scope="session")

@@ -13,16 +13,18 @@ from python_on_whales import docker
 
 from letta_stack.base import process
 from letta_stack.base.paths import ROOT, SECRETS
+from letta_stack.operate.faults.cluster_stage import ClusterStage, Door, NodeClient
 from letta_stack.secrets import kinds
 from letta_stack.secrets.store import Store
 from letta_stack.topology import trial_cluster
 from letta_stack.topology.catalogue import GATEWAY, SERVER
+from letta_stack.topology.clustered import Clustered
 from letta_stack.topology.render.kubernetes.network import HTTP
 from letta_stack.topology.runners.kubernetes import Kubernetes
 from tests.smoke import harness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from letta_stack.topology.runners.protocol import State
 
@@ -70,9 +72,17 @@ def outside() -> str:
     return f"http://{trial_cluster.published(trial_cluster.NODE_PORT)}"
 
 
+def stage(deployment: OnKubernetes) -> ClusterStage:
+    """Return the namespace as faults and load see it."""
+    door = Door()
+    door.find()
+    cluster = Clustered.of("kubernetes", project=NAMESPACE, context=trial_cluster.CONTEXT)
+    return ClusterStage(cluster, NodeClient("", deployment.password, door=door), harness.IMAGE)
+
+
 @contextlib.contextmanager
-def deployed() -> Iterator[OnKubernetes]:
-    """Start a cluster if none runs, and the stack in it; leave nothing behind that was not there."""
+def deployed(*flags: str, **settings: str) -> Iterator[OnKubernetes]:
+    """Start a cluster if none runs, and the stack in it, with ``flags`` of `inv up`; leave nothing behind that was not there."""
     theirs = bool(trial_cluster.running())
     try:
         inv("cluster.up")
@@ -80,7 +90,7 @@ def deployed() -> Iterator[OnKubernetes]:
             harness.script(
                 "kubernetes-stub", "llm_stub.py", publish=[("127.0.0.1:", harness.STUB_PORT)]
             ) as stub,
-            _stack(stub) as stack,
+            _stack(stub, flags, settings) as stack,
         ):
             yield stack
     finally:
@@ -89,14 +99,14 @@ def deployed() -> Iterator[OnKubernetes]:
 
 
 @contextlib.contextmanager
-def _stack(stub: str) -> Iterator[OnKubernetes]:
+def _stack(stub: str, flags: Sequence[str], given: Mapping[str, str]) -> Iterator[OnKubernetes]:
     # Containers of the engine's usual network are the pods' neighbours, without names.
     address = docker.container.inspect(stub).network_settings.ip_address
     provider = {"OPENAI_BASE_URL": f"http://{address}:{harness.STUB_PORT}/v1"}
-    settings = {**harness.blank_environment(), **harness.PROVIDER, **provider}
+    settings = {**harness.blank_environment(), **harness.PROVIDER, **provider, **given}
     cluster = Kubernetes(NAMESPACE, trial_cluster.CONTEXT, trial=True)
     try:
-        inv(*UP, environment=settings)
+        inv(*UP, *flags, environment=settings)
         ports = f"--tcp={HTTP}:8080"
         node_port = f"--node-port={trial_cluster.NODE_PORT}"
         process.run(cluster.argv("create", "service", "nodeport", "outside", ports, node_port))

@@ -12,6 +12,7 @@ import pytest
 from bench.load import locusts, usage
 from bench.load.locusts import Row
 from letta_stack.base import process
+from letta_stack.operate.faults.client import Client
 from tests.support.fake_engine import FakeEngine
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ CALLS = {
     "response_times": {"12": 8, "95": 1, "300": 1},
 }
 FIRST_WORD = {**CALLS, "name": "first word", "response_times": {"5": 10}}
-STACK = SimpleNamespace(client=SimpleNamespace(password="secret", url="http://localhost:1"))
+STACK = SimpleNamespace(client=Client("http://localhost:1", "secret"))
 
 
 def test_a_row_has_rate_and_percentiles() -> None:
@@ -72,7 +73,7 @@ def test_locust_is_told_whom_to_ask_and_the_password_is_in_no_command(
     engine = locust_at_work(monkeypatch, ["began", "ended"])
     counts = iter([{"letta-db": 1.0}, {"letta-db": 3.5}])
 
-    found = locusts.run(STACK, "Api", users=20, seconds=30, count=lambda: next(counts))  # type: ignore[arg-type]
+    found = locusts.run(STACK, "Api", users=20, seconds=30, count=lambda: next(counts))
 
     assert found.rows["all"].failures == 1
     assert (found.before, found.after) == ({"letta-db": 1.0}, {"letta-db": 3.5})
@@ -88,7 +89,7 @@ def test_what_was_counted_before_every_client_was_ready_is_no_result(
     locust_at_work(monkeypatch, [])
 
     with pytest.raises(SystemExit, match="not every client was ready after 120 s"):
-        locusts.run(STACK, "Api", users=20, seconds=30)  # type: ignore[arg-type]
+        locusts.run(STACK, "Api", users=20, seconds=30)
 
 
 def test_the_slope_of_memory_has_an_error() -> None:
@@ -104,4 +105,4 @@ def test_what_locust_says_is_shown_when_it_cannot_run(monkeypatch: pytest.Monkey
     FakeEngine(broken=["locust"]).install(monkeypatch)
 
     with pytest.raises(SystemExit, match="ended with 1 and no request: broken"):
-        locusts.run(STACK, "Api", users=1, seconds=1)  # type: ignore[arg-type]
+        locusts.run(STACK, "Api", users=1, seconds=1)

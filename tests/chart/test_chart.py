@@ -111,7 +111,9 @@ def test_a_release_serves_and_its_upgrade_migrates_first(
     secrets(place)
     usual = yaml.safe_load((chart / "values.yaml").read_text())["resources"]
     # The cluster may have another stack to run.
-    modest = {name: {**one, "requests": {"cpu": "10m"}} for name, one in usual.items()}
+    modest = {
+        name: {**one, "requests": {"cpu": "10m", "memory": "0"}} for name, one in usual.items()
+    }
     chosen = {**place.values, "database": "trial", "replicas": 1, "resources": modest}
     values = tmp_path / "values.yaml"
     values.write_text(yaml.safe_dump(chosen))

@@ -97,7 +97,7 @@ def rights(runner: Kubernetes, objects: Iterable[Mapping[str, Any]]) -> None:
         for verb in VERBS
     }
     wanted |= {("pods", "", "list"), ("secrets", "", "get")}
-    if missing := sorted(wanted - _allowed(runner, sorted(wanted))):
+    if missing := sorted(wanted - allowed(runner, sorted(wanted))):
         name, group, verb = missing[0]
         qualified = f"{name}.{group}" if group else name
         raise RightsMissing(
@@ -111,10 +111,10 @@ def may_change_namespace(runner: Kubernetes) -> bool:
     if not process.probe(runner.argv("get", "namespace", runner.namespace)).ok:
         return True
     wanted = ("namespaces", "", "patch")
-    return wanted in _allowed(runner, [wanted])
+    return wanted in allowed(runner, [wanted])
 
 
-def _allowed(
+def allowed(
     runner: Kubernetes, wanted: Iterable[tuple[str, str, str]]
 ) -> set[tuple[str, str, str]]:
     """Return what the user may do, of ``wanted``: resource, API group and verb. One command asks for all."""

@@ -16,7 +16,7 @@ from letta_stack.base.progress import Progress
 from letta_stack.engine import inspect
 from letta_stack.errors import CommandFailed, RolloutFailed
 from letta_stack.secrets.store import Store
-from letta_stack.topology import cluster_checks, cluster_quota, running, trial_cluster
+from letta_stack.topology import cluster_checks, cluster_pull, cluster_quota, running, trial_cluster
 from letta_stack.topology.catalogue import GATEWAY, GATEWAY_HEALTH_PATH, SERVER
 from letta_stack.topology.cluster_state import migrated, overview, rolled_out, wait
 from letta_stack.topology.lifecycle import confirm
@@ -117,6 +117,8 @@ def apply(one: Prepared) -> None:
     # Nothing can be tried in a namespace that is not there.
     one.mine.apply([each for each in one.made.first if each["kind"] == "Namespace"])
     cluster_checks.answers(one.mine, one.made.all)
+    if not one.mine.trial:
+        cluster_pull.check(one.mine, one.made.all)
     console.say(
         f"{len(one.made.notes)} values of the model have no counterpart on Kubernetes: "
         f"`inv render {one.cluster.flags} --out DIR` lists them"

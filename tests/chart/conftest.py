@@ -16,7 +16,7 @@ from letta_stack.base import process
 from letta_stack.base.paths import ROOT
 from letta_stack.topology import trial_cluster
 from letta_stack.topology.clustered import Clustered
-from letta_stack.topology.runners.kubernetes import CLUSTER, Kubernetes
+from letta_stack.topology.runners.kubernetes import CLUSTER, STOP_SECONDS, Kubernetes
 from tests.smoke import modules, on_kubernetes
 from tests.support import images
 
@@ -99,10 +99,15 @@ def place(helm: Helm) -> Iterator[Place]:
     cluster = Kubernetes(namespace, trial_cluster.CONTEXT, trial=True)
     settings = {**helm.environment, "KUBECONFIG": str(CLUSTER / "config")}
     settings["PATH"] = f"{CLUSTER}:{settings['PATH']}"
+    there = Helm(helm.program, settings, namespace)
     try:
         on_kubernetes.inv("cluster.up")
-        yield Place(Helm(helm.program, settings, namespace), cluster, _values())
+        yield Place(there, cluster, _values())
     finally:
+        there.probe("uninstall", "letta", "--ignore-not-found")
+        # A namespace that still has pods looks again only after half of their time to stop.
+        gone = ("--for=delete", "pods", "--all", f"--timeout={STOP_SECONDS}s")
+        process.probe(cluster.argv("wait", *gone))
         process.run(cluster.argv("delete", "namespace", namespace, "--ignore-not-found"))
         if not theirs:
             on_kubernetes.inv("cluster.down", "--volumes")

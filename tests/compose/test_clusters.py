@@ -224,6 +224,19 @@ def test_the_objects_are_what_the_api_server_describes(model: Model) -> None:
     assert len({one["kind"] for one in made.all}) == 12
 
 
+def test_a_route_is_what_the_gateway_api_describes(model: Model) -> None:
+    schema = json.loads(kubernetes_schema.FILE.read_text())
+    for gateway in ("infra/public", "public"):
+        options = Options("mine", host="a.example", gateway=gateway)
+        made = manifests.render(model, files.read(model), options)
+        (route,) = [one for one in made.all if one["kind"] == "HTTPRoute"]
+
+        assert problems(route, schema) == []
+
+        route["spec"]["rules"][0]["timeout"] = "1s"
+        assert "'timeout' was unexpected" in problems(route, schema)[0]
+
+
 @pytest.mark.parametrize("database", DATABASES)
 def test_the_chart_is_the_same_objects(model: Model, database: str) -> None:
     about = chart.About("inv render --form helm", version="1", app_version="1", oldest="1.34")

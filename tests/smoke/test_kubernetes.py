@@ -24,7 +24,7 @@ from tests.smoke.clients import Clients
 from tests.smoke.on_kubernetes import FLAGS, NAMESPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from letta_client import Letta
@@ -139,6 +139,56 @@ def test_what_a_cluster_cannot_take_is_refused_before_anything_is_there(
 
     assert (code, said in text) == (error.exit_code, True), text
     assert not process.probe(deployment.cluster.argv("get", "namespace", other)).ok
+
+
+@pytest.fixture
+def other(deployment: OnKubernetes) -> Iterator[str]:
+    """Another namespace, which is there and empty."""
+    name = f"{NAMESPACE}-other"
+    process.run(deployment.cluster.argv("create", "namespace", name))
+    yield name
+    process.run(deployment.cluster.argv("delete", "namespace", name, "--wait=false"))
+
+
+def left(deployment: OnKubernetes, namespace: str) -> list[str]:
+    """Return what is in a namespace, but for what the cluster puts into each."""
+    kinds = (
+        "pods,deployments,statefulsets,jobs,services,networkpolicies,secrets,persistentvolumeclaims"
+    )
+    asked = deployment.cluster.argv("get", kinds, "--output=name", f"--namespace={namespace}")
+    return process.capture(asked).split()
+
+
+def test_a_quota_that_an_update_would_exceed_is_refused_before_anything_is_there(
+    deployment: OnKubernetes, other: str
+) -> None:
+    where = f"--namespace={other}"
+    quota = deployment.cluster.argv("create", "quota", "room", "--hard=pods=10", where)
+    process.run(quota)
+
+    trial = ("--context", trial_cluster.CONTEXT, "--project", other, "--database", "trial")
+    code, said = refused("up", "--env", "kubernetes", *trial)
+
+    assert code == errors.QuotaTooSmall.exit_code, said
+    assert "leaves 10 of pods, and 11 more are needed" in said
+    assert left(deployment, other) == []
+
+
+def test_an_image_that_no_node_gets_is_refused_before_anything_is_there(
+    deployment: OnKubernetes, other: str
+) -> None:
+    # Under another name it is a cluster like any other, whose images come from registries.
+    where = ("--context", f"{trial_cluster.CONTEXT}-admin", "--project", other)
+    trial = (*where, "--database", "trial")
+    code, said = refused("up", "--env", "kubernetes", *trial, config=str(CLUSTER / "config"))
+
+    assert code == errors.NodesCannotPull.exit_code, said
+    assert "nothing was applied" in said
+    harness.expect(
+        lambda: left(deployment, other) == [],
+        timeout=harness.START_SECONDS,
+        what=lambda: f"{other} still has {left(deployment, other)}",
+    )
 
 
 @pytest.mark.last(order=1)

@@ -44,6 +44,8 @@ class Cluster:
     broken: dict[int, Object] = field(default_factory=dict)  # pods in its place, by revision
     conditions: Sequence[Object] = ()
     job: Object = field(default_factory=lambda: {"succeeded": 1})
+    pull: Object = field(default_factory=lambda: {"terminated": {"exitCode": 0}})
+    trying: list[Object] = field(default_factory=list)  # pods that only try images
     revision: int = 1  # of every Deployment; one more with each other template of the servers
     images: dict[int, str] = field(default_factory=dict)  # of the servers, by revision
     schema: str = "b"  # the revision of the database
@@ -91,6 +93,10 @@ class Cluster:
                 )
             case ["api-versions"]:
                 return said(self.groups)
+            case ["create", "--filename", "-"]:
+                self.trying.append(yaml.safe_load(stdin))
+            case ["get", "pod", _, *_]:
+                return said(json.dumps(self._tried()))
             case ["create", *_]:
                 return said("\n".join(map(self._reviewed, yaml.safe_load_all(stdin))))
             case ["get", "namespace", _]:
@@ -138,6 +144,12 @@ class Cluster:
             self.applied.append(one)
             self._note(one)
         return said("")
+
+    def _tried(self) -> Object:
+        """Return the pod that tries images, each of them as far as ``pull`` says."""
+        containers = self.trying[-1]["spec"]["containers"]
+        statuses = [{"image": one["image"], "state": self.pull} for one in containers]
+        return {"kind": "Pod", "status": {"containerStatuses": statuses}}
 
     def _limits(self) -> Completed:
         if "list resourcequotas" in self.forbidden:

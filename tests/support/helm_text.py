@@ -36,6 +36,9 @@ def _or(*given: Any) -> Any:
     return next((one for one in given if one), given[-1])
 
 
+SEEN: dict[str, Object] = {}
+"""What a chart finds in the cluster, by kind and name."""
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "and": _and,
     "contains": lambda part, text: part in text,
@@ -47,6 +50,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "int": int,
     "last": operator.itemgetter(-1),
     "le": operator.le,
+    "lookup": lambda _version, kind, _namespace, name: SEEN.get(f"{kind}/{name}", {}),
     "lt": operator.lt,
     "ne": operator.ne,
     "not": operator.not_,

@@ -1,7 +1,7 @@
 """Takes the schemas of the objects that are rendered from the API server's own description of them.
 
-`python -m tests.support.kubernetes_schema DIRECTORY` writes them anew; the directory is `api/openapi-spec/v3` of the Go module
-k8s.io/kubernetes. Without descriptions, and strict: the API server, too, refuses a field that it does not know.
+`python -m tests.support.kubernetes_schema DIRECTORY ROUTES` writes them anew; the directory is `api/openapi-spec/v3` of the Go module
+k8s.io/kubernetes, ROUTES is `config/crd/standard/gateway.networking.k8s.io_httproutes.yaml` of sigs.k8s.io/gateway-api. Without descriptions, and strict: the API server, too, refuses a field that it does not know.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 FILE = Path(__file__).with_name("kubernetes-1.34.json")
 KINDS = {
@@ -51,6 +53,18 @@ def taken(directory: Path) -> dict[str, Any]:
     return result
 
 
+def taken_custom(definition: Path, into: dict[str, Any]) -> None:
+    """Add the schemas of a custom resource: one for each of its versions."""
+    found = yaml.safe_load(definition.read_text())["spec"]
+    for version in found["versions"]:
+        kind = f"{found['group']}/{version['name']} {found['names']['kind']}"
+        name = f"{found['group']}.{version['name']}.{found['names']['kind']}"
+        into["kinds"][kind] = name
+        schema = version["schema"]["openAPIV3Schema"]
+        schema["properties"]["metadata"] = {"type": "object", "additionalProperties": {}}
+        into["$defs"][name] = _reduced(schema, {}, {})
+
+
 def _take(name: str, schemas: dict[str, Any], into: dict[str, Any]) -> None:
     if name in into:
         return
@@ -79,6 +93,6 @@ def _reduced(
 
 
 if __name__ == "__main__":
-    FILE.write_text(
-        json.dumps(taken(Path(sys.argv[1])), separators=(",", ":"), sort_keys=True) + "\n"
-    )
+    found = taken(Path(sys.argv[1]))
+    taken_custom(Path(sys.argv[2]), found)
+    FILE.write_text(json.dumps(found, separators=(",", ":"), sort_keys=True) + "\n")

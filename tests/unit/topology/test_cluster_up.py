@@ -19,6 +19,7 @@ from letta_stack.errors import (
     NotConfirmed,
     NotExpressible,
     NotRunning,
+    QuotaTooSmall,
     RightsMissing,
     RolloutFailed,
 )
@@ -33,6 +34,11 @@ from tests.support.fake_cluster import RUNNING, Cluster
 if TYPE_CHECKING:
     from pathlib import Path
 
+QUOTA = {
+    "kind": "ResourceQuota",
+    "metadata": {"name": "room"},
+    "spec": {"hard": {"pods": "1"}},
+}
 SOURCES = Sources(images="auto", otelcol="auto", letta_source=None, ca=None)
 
 
@@ -138,6 +144,18 @@ def test_keys_of_the_environment_are_a_secret(cluster: Cluster, model: dict[str,
         ),
         ({"secret_keys": ()}, {}, ClusterLacks, "the Secret letta-secrets"),
         ({"refuses": "exceeded quota"}, {}, NotExpressible, "exceeded quota"),
+        (
+            {"limits": [QUOTA]},
+            {},
+            QuotaTooSmall,
+            "the quota room of letta-stack-kubernetes leaves 1",
+        ),
+        (
+            {"pull": {"waiting": {"reason": "ErrImagePull"}}},
+            {},
+            NodesCannotPull,
+            "nothing was applied",
+        ),
     ],
 )
 def test_a_cluster_that_cannot_take_it_is_refused_before_anything_runs(

@@ -204,6 +204,28 @@ def test_values_that_contradict_each_other_are_refused(model: Model) -> None:
             helm_text.objects(of_all, values, namespace="mine")
 
 
+def test_a_secret_that_is_missing_is_said_before_anything_waits_for_it(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_all = made(model)
+    there = {"kind": "x"}
+    monkeypatch.setitem(helm_text.SEEN, "ServiceAccount/default", there)
+    with pytest.raises(helm_text.RefusedError, match="has no Secret"):
+        helm_text.objects(of_all, {}, namespace="mine")
+    helm_text.objects(of_all, {}, namespace="mine", install=False)
+
+    monkeypatch.setitem(helm_text.SEEN, "Secret/letta-secrets", there)
+    helm_text.objects(of_all, {}, namespace="mine")
+
+
+def test_the_readme_says_which_keys_each_database_needs(model: Model) -> None:
+    readme = made(model)["README.md"]
+
+    assert "- `database: external`: database-uri\n" in readme
+    assert "- `database: trial`: database-login, database-uri\n" in readme
+    assert "- `database: cnpg`: \n" in readme
+
+
 def test_values_of_a_wrong_form_are_refused_by_the_schema(model: Model) -> None:
     of_all = made(model)
     usual, known = yaml.safe_load(of_all["values.yaml"]), schema(of_all)

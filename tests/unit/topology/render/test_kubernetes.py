@@ -278,6 +278,36 @@ def test_one_of_several_may_be_missing_and_the_only_one_keeps_no_node(
     assert kinds.count("PodDisruptionBudget") == budgets
 
 
+def test_what_runs_several_times_is_spread_over_zones_and_nodes(model: Model) -> None:
+    made = render(model)
+
+    for name in ("letta-server", "letta-nginx"):
+        spread = pod(made, name)["topologySpreadConstraints"]
+        assert [each["topologyKey"] for each in spread] == [
+            "topology.kubernetes.io/zone",
+            "kubernetes.io/hostname",
+        ]
+        labels = spread[0]["labelSelector"]["matchLabels"]
+        assert labels["app.kubernetes.io/name"] == name
+        # Where there is one node only, all run there.
+        assert {each["whenUnsatisfiable"] for each in spread} == {"ScheduleAnyway"}
+
+
+def test_the_collector_s_queue_outlives_its_pod(model: Model) -> None:
+    made = render(model)
+
+    assert one(made, "Deployment", "letta-collector")["spec"]["strategy"] == {"type": "Recreate"}
+    mounts = {
+        each["mountPath"]: each["name"]
+        for each in container(made, "letta-collector")["volumeMounts"]
+    }
+    volumes = {each["name"]: each for each in pod(made, "letta-collector")["volumes"]}
+    queue = volumes[mounts["/var/lib/letta/otel"]]
+    assert queue["persistentVolumeClaim"] == {"claimName": "collector"}
+    claim = one(made, "PersistentVolumeClaim", "collector")["spec"]
+    assert claim["resources"]["requests"] == {"storage": "2Gi"}
+
+
 def test_an_ingress_lets_turns_and_streams_pass(model: Model) -> None:
     model["services"]["letta-nginx"]["environment"] = {"LETTA_STACK_MAX_BODY": "64"}
     found = one(render(model, host="a.example", tls_secret="cert"), "Ingress", "letta-nginx")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from letta_stack.errors import NotExpressible
@@ -14,16 +14,26 @@ from letta_stack.topology.render.kubernetes.chart.hooks import hooked
 from letta_stack.topology.render.kubernetes.chart.merge import Branch, condition, merge
 from letta_stack.topology.render.kubernetes.directory import SHARED
 from letta_stack.topology.render.kubernetes.objects import NAME
+from letta_stack.topology.render.kubernetes.options import DATABASES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from letta_stack.topology.render.files import Mounted
-    from letta_stack.topology.render.kubernetes.manifests import Manifests
     from letta_stack.topology.render.kubernetes.options import Options
 
 CHART = "letta-stack"
+# Without a cluster, as for `helm template`, Helm finds nothing: only with one is it known that the Secret is missing.
+_NOBODY_MADE_IT = (
+    'and .Release.IsInstall (lookup "v1" "ServiceAccount" .Release.Namespace "default") '
+    '(not (lookup "v1" "Secret" .Release.Namespace .Values.secret))'
+)
+NOTES = """The API on this machine:
+  kubectl --namespace {{ .Release.Namespace }} port-forward service/letta-nginx 8283:80
+Its password is the key server-password of the Secret {{ .Values.secret }}.
+"""
 REFUSED = {
+    _NOBODY_MADE_IT: "the namespace has no Secret with the name that is the value secret; README.md says what is in it",
     "and (gt (int .Values.maxReplicas) 0) (lt (int .Values.maxReplicas) (int .Values.replicas))": (
         "maxReplicas is less than replicas"
     ),
@@ -82,8 +92,8 @@ def render(
         "Chart.yaml": head + text.dump([chart]),
         "values.yaml": head + _values(given),
         "values.schema.json": json.dumps(_schema(), indent=2) + "\n",
-        "README.md": _readme(made, about.command),
-        "templates/NOTES.txt": _notes(made),
+        "README.md": _readme(about.command, _keys(model, mounted, options), made.notes),
+        "templates/NOTES.txt": NOTES,
         "templates/checks.yaml": "".join(
             f'{{{{- if {wrong} }}}}\n{{{{- fail "{words}" }}}}\n{{{{- end }}}}\n'
             for wrong, words in REFUSED.items()
@@ -156,27 +166,28 @@ def _schema() -> dict[str, Any]:
     }
 
 
-def _secrets(made: Manifests) -> list[str]:
-    return [key for keys in made.secrets.values() for key in keys]
+def _keys(
+    model: Mapping[str, Any], mounted: Mapping[tuple[str, str], Mounted], options: Options
+) -> str:
+    """Say which keys the Secret must have, for each database."""
+    needed = {
+        database: manifests.render(model, mounted, replace(options, database=database)).secrets[
+            options.secret
+        ]
+        for database in DATABASES
+    }
+    return "".join(f"- `database: {name}`: {', '.join(keys)}\n" for name, keys in needed.items())
 
 
-def _readme(made: Manifests, command: str) -> str:
-    notes = "".join(f"- {note}\n" for note in made.notes)
+def _readme(command: str, keys: str, notes: Iterable[str]) -> str:
+    unsaid = "".join(f"- {note}\n" for note in notes)
     return (
-        f"# {CHART}\n\nMade by `{command}` from the objects of `kubectl apply -k`. One release for each namespace, under any name:\n\n"
-        f"    helm install letta . --namespace letta --create-namespace\n\n"
-        "A namespace that Helm makes does not enforce the restricted Pod Security standard, to which all pods here keep:\n\n"
+        f"# {CHART}\n\nMade by `{command}` from the objects of `kubectl apply -k`. `values.yaml` says what can be chosen.\n\n"
+        "First the namespace, with the standard that all pods here keep to, and the Secret named by the value `secret`:\n\n"
+        "    kubectl create namespace letta\n"
         "    kubectl label namespace letta pod-security.kubernetes.io/enforce=restricted\n\n"
-        f"The Secret named by `secret` must be there before, with the keys {', '.join(_secrets(made))}. "
-        "`values.yaml` says what can be chosen.\n\n"
-        f"## Not in these objects\n\n{notes}"
-    )
-
-
-def _notes(made: Manifests) -> str:
-    return (
-        "The API on this machine:\n"
-        "  kubectl --namespace {{ .Release.Namespace }} port-forward service/letta-nginx 8283:80\n"
-        "Its password is the key server-password of the Secret {{ .Values.secret }}, which has the keys\n"
-        f"{', '.join(_secrets(made))}.\n"
+        f"{keys}\n"
+        "`docs/topologies/kubernetes.md` of the project has the commands that make it. Then, one release for each namespace:\n\n"
+        "    helm install letta . --namespace letta\n\n"
+        f"## Not in these objects\n\n{unsaid}"
     )

@@ -12,7 +12,7 @@ from letta_stack.topology.render import choices
 from letta_stack.topology.render.kubernetes.options import DATABASES, EXTERNAL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from re import Pattern
 
     from letta_stack.topology.render.kubernetes.options import Options
@@ -106,15 +106,24 @@ _EXPOSURES = (  # published, routed, elsewhere, certified
 )
 
 
+BESIDE = 2  # choices that are not the usual ones, in one variant
+
+
 def variants() -> list[dict[str, str | bool]]:
-    """Return every combination of choices that means something."""
+    """Return the usual choices, and every other one by itself and beside each other: no part depends on three at once."""
     both = (False, True)
     databases = [(name, ready) for name in DATABASES for ready in both if ready or name != EXTERNAL]
-    product = itertools.product(databases, both, both, _EXPOSURES, both)
+    given = (databases, both, both, _EXPOSURES, both)
+    usual = [one[0] for one in given]
     return [
         dict(zip(FACETS, (*database, several, scaled, *exposure, classed), strict=True))
-        for database, several, scaled, exposure, classed in product
+        for database, several, scaled, exposure, classed in itertools.product(*given)
+        if _others((database, several, scaled, exposure, classed), usual) <= BESIDE
     ]
+
+
+def _others(chosen: Sequence[object], usual: Sequence[object]) -> int:
+    return sum(one != other for one, other in zip(chosen, usual, strict=True))
 
 
 def options(variant: Mapping[str, str | bool], given: Options) -> Options:

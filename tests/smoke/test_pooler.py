@@ -7,14 +7,13 @@ import re
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
 from letta_stack.base import process
-from letta_stack.base.paths import ROOT
-from letta_stack.image import third_party
-from tests.smoke import harness, postgres
+from tests.smoke import harness, pooling, postgres
+from tests.smoke.pooling import Case
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,10 +21,9 @@ if TYPE_CHECKING:
 
     from tests.smoke.harness import Server
 
-IMAGE = "letta-stack/test-pgbouncer"
-HOST, PORT = "pooler", 6432
+BEHIND = "behind"
 PASSWORD = f"pooled-{secrets.token_hex(8)}"
-URI = f"postgresql://letta:{PASSWORD}@{HOST}:{PORT}/letta"
+URI = pooling.uri(PASSWORD)
 LINE = "is behind a pooler in transaction mode"
 # Few, so that each serves many sessions, and more than all replicas' LETTA_PG_POOL_SIZE.
 CONNECTIONS = 8
@@ -33,15 +31,6 @@ SERVER_POOL = "3"
 TURNS = 16
 # What a process of PostgreSQL keeps for sessions. While one sleeps, the next gets another process.
 KEPT = "BEGIN; SELECT pg_backend_pid(), count(*) FROM pg_prepared_statements; SELECT pg_sleep(1); COMMIT"
-
-
-class Case(NamedTuple):
-    """One PgBouncer."""
-
-    suite: str
-    mode: str
-    connections: int
-    statements: int = 0  # that it follows from one connection to the next, a setting of newer ones
 
 
 # The oldest that Debian has, and without what the newest does for clients: the hardest case runs always.
@@ -69,50 +58,12 @@ class Pooled:
 @pytest.fixture(params=CASES, ids=lambda case: f"{case.suite}-{case.mode}")
 def pooled(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pooled]:
     case: Case = request.param
-    image = build(case.suite)
-    configuration = tmp_path / "pgbouncer.ini"
-    configuration.write_text(settings(case), encoding="utf-8")
-    users = tmp_path / "users.txt"
-    users.write_text(f'"letta" "{PASSWORD}"\n', encoding="utf-8")
-    tmp_path.chmod(0o755)
     with (
         harness.network(f"{harness.RUN}-pooler") as network,
-        postgres.running(network, "behind", PASSWORD) as database,
-        harness.running(
-            HOST,
-            image=image,
-            networks=[network],
-            network_aliases=[HOST],
-            volumes=[(tmp_path, "/etc/letta-stack", "ro")],
-        ),
+        postgres.running(network, BEHIND, PASSWORD) as database,
+        pooling.running(case, network, tmp_path, BEHIND, PASSWORD),
     ):
         yield Pooled(case, network, database)
-
-
-def build(suite: str) -> str:
-    """Make the image of a suite."""
-    base = third_party.choose(("DEBIAN_IMAGE",), source="auto", platforms=(third_party.native(),))
-    third_party.make(base, ca=None)
-    file = ROOT / "tests" / "smoke" / "pgbouncer" / "Dockerfile"
-    arguments = [f"--build-arg=DEBIAN_IMAGE={base.base}", f"--build-arg=SUITE={suite}"]
-    image = f"{IMAGE}:{suite}"
-    process.run(
-        ["docker", "build", f"--tag={image}", f"--file={file}", *arguments, str(ROOT / "images")]
-    )
-    return image
-
-
-def settings(case: Case) -> str:
-    """Write PgBouncer's configuration: what its defaults are but for the mode and the number of connections."""
-    lines = [
-        *("[databases]", "letta = host=behind", "[pgbouncer]", "listen_addr = *"),
-        *(f"listen_port = {PORT}", "auth_type = scram-sha-256"),
-        *("auth_file = /etc/letta-stack/users.txt", f"pool_mode = {case.mode}"),
-        *(f"default_pool_size = {case.connections}", "max_client_conn = 500"),
-    ]
-    if case.statements:
-        lines.append(f"max_prepared_statements = {case.statements}")
-    return "\n".join(lines) + "\n"
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""Many replicas through the real gateway and a real PgBouncer."""

@@ -670,6 +670,12 @@ class ArchiveBehind(LettaStackError):
     exit_code = 212
 
 
+class ArchiveUnreachable(LettaStackError):
+    """The place of the archive does not answer, or refuses."""
+
+    exit_code = 213
+
+
 class HostUnreachable(LettaStackError):
     """What is needed runs on another host, and nobody knows where its engine is."""
 

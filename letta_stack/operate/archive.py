@@ -13,6 +13,7 @@ from letta_stack.base.wait import wait_until
 from letta_stack.errors import (
     ArchiveBehind,
     ArchiveOff,
+    ArchiveUnreachable,
     BadValue,
     LettaStackError,
     MomentOutOfRange,
@@ -20,6 +21,7 @@ from letta_stack.errors import (
 )
 from letta_stack.operate import postgres
 from letta_stack.topology.archive import ON, VARIABLE, wanted
+from letta_stack.topology.backups import CREDENTIALS_VARIABLE
 from letta_stack.topology.catalogue import ARCHIVE
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from letta_stack.topology.project import Project
 
 STANZA = "--stanza=letta"
+OTHER = 99  # pgBackRest's state of a repository that it cannot read
+SOON = "--io-timeout=10"  # a store that does not answer is asked again for as long as this
 ARCHIVED_SECONDS = 120.0
 # A transaction after every one that counts: recovery knows that it has come to its target when it finds a later one.
 FINISH = "SELECT pg_current_xact_id();\nSELECT pg_walfile_name(pg_switch_wal());\n"
@@ -65,10 +69,24 @@ def container(project: Project) -> str:
 
 
 def known(project: Project) -> Range | None:
-    """Return what can be brought back, None if no base backup is done yet. Raises ``ArchiveOff``."""
-    command = ["docker", "exec", container(project), "pgbackrest", STANZA, "--output=json", "info"]
-    since = oldest(json.loads(process.capture(command)))
+    """Return what can be brought back, None if no base backup is done yet. Raises ``ArchiveOff``, ``ArchiveUnreachable``."""
+    command = ["docker", "exec", container(project)]
+    command += ["pgbackrest", "info", STANZA, SOON, "--output=json"]
+    info = json.loads(process.capture(command))
+    if reason := unreachable(info):
+        raise ArchiveUnreachable(
+            f"the archive of {project.name} cannot be read ({reason}); check the store, and the file that {CREDENTIALS_VARIABLE} "
+            f"names, then `inv up {project.flags}`"
+        )
+    since = oldest(info)
     return Range(since, archived_until(project)) if since else None
+
+
+def unreachable(info: list[dict[str, Any]]) -> str:
+    """Return why a repository cannot be read, in pgBackRest's words, "" if it can: the command itself ends well either way."""
+    states = [one["status"] for stanza in info for one in stanza.get("repo", [])]
+    said = next((one["message"] for one in states if one["code"] == OTHER), "")
+    return " ".join(str(said).split())
 
 
 def oldest(info: list[dict[str, Any]]) -> datetime | None:

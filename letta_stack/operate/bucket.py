@@ -9,19 +9,18 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import stat
 import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from letta_stack.base import console
-from letta_stack.errors import BackupUnknown, BadValue, SecretsExposed, StoreFailed
+from letta_stack.errors import BackupUnknown, StoreFailed
 from letta_stack.operate import manifest as manifests
 from letta_stack.operate import store
 from letta_stack.operate.store import Backup
+from letta_stack.topology import backups
 from letta_stack.topology.backups import CREDENTIALS_VARIABLE, SCHEME
 
 if TYPE_CHECKING:
@@ -63,14 +62,11 @@ class Bucket:
 
         Raises ``BadValue``, ``SecretsExposed``.
         """
-        parts = urlsplit(address)
-        if not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc:
-            raise BadValue(f"{address!r} is no place in a store; give one like s3://bucket/prefix")
+        name, prefix = backups.parts(address, project)
         path = Path(credentials).expanduser() if credentials else None
         if path is not None:
-            check_credentials(path)
-        prefix = "/".join([*filter(None, parts.path.split("/")), project, ""])
-        return cls(parts.netloc, prefix, path)
+            backups.check_credentials(path)
+        return cls(name, prefix, path)
 
     @property
     def client(self) -> S3Client:
@@ -187,25 +183,15 @@ class Bucket:
                     )
 
 
-def check_credentials(path: Path) -> None:
-    """Raise ``BadValue`` for a file that is not there, ``SecretsExposed`` for one that others can read."""
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise BadValue(
-            f"{CREDENTIALS_VARIABLE} names {path}, which cannot be read ({error.strerror}); write "
-            "aws_access_key_id, aws_secret_access_key, region and endpoint_url below [default] into it"
-        ) from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise SecretsExposed(f"others can read {path}; run `chmod 600 {path}`")
-
-
 def connect(credentials: Path | None) -> S3Client:
-    """Return a client with the credentials, the region and the address of a file. Raises ``StoreFailed``."""
+    """Return a client with the credentials, the region, the address and the authority of a file. Raises ``StoreFailed``, ``BadValue``."""
     import boto3  # noqa: PLC0415 - a large package that few tasks need
     from botocore.config import Config  # noqa: PLC0415 - as above
 
+    authority = None
     if credentials is not None:
+        # Before AWS_CA_BUNDLE, which may be that of a proxy.
+        authority = backups.keys(credentials).get("ca_bundle")
         # One file has all: boto3 reads the address of the store only from the one that it calls configuration.
         os.environ |= {
             "AWS_SHARED_CREDENTIALS_FILE": str(credentials),
@@ -214,6 +200,7 @@ def connect(credentials: Path | None) -> S3Client:
     with said_plainly("the store"):
         return boto3.session.Session().client(
             "s3",
+            verify=authority,
             config=Config(
                 connect_timeout=CONNECT_SECONDS,
                 read_timeout=READ_SECONDS,

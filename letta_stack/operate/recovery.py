@@ -14,7 +14,7 @@ from letta_stack.errors import BackupForeign, MomentOutOfRange, RestoreFailed
 from letta_stack.operate import archive, backup, postgres, restore, restore_checks, samples, scratch
 from letta_stack.operate.holders.one_host import OneHost
 from letta_stack.operate.postgres import OWNER, Postgres
-from letta_stack.topology import lifecycle
+from letta_stack.topology import archive_store, lifecycle
 from letta_stack.topology.backups import RECIPIENTS_VARIABLE
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 RECOVERY_SECONDS = 6 * 3600.0  # a large database and a week of its log
 MARK = "letta-stack.recovery"
-MOUNTED = ("/var/lib/pgbackrest", "/etc/pgbackrest/conf.d/key.conf")
+MOUNTED = ("/var/lib/pgbackrest", "/etc/pgbackrest/conf.d/key.conf", archive_store.CA_PATH)
 COPIES = 2  # the recovered cluster, and what is restored from it beside the present database
 # Nobody reads from it before it has come to the moment; what it holds is lost with it, so nothing waits for a disk.
 START = f"""
@@ -100,7 +100,7 @@ def extract(
 
 @contextlib.contextmanager
 def recovered(project: Project, moment: datetime, source: Postgres) -> Iterator[Postgres]:
-    """Run a PostgreSQL with the data of a moment for the block, in a container without network."""
+    """Run a PostgreSQL with the data of a moment for the block, in a container that reaches the archive and nobody reaches."""
     keeper = archive.container(project)
     (facts,) = json.loads(process.capture(["docker", "container", "inspect", keeper]))
     mounts = {
@@ -108,8 +108,12 @@ def recovered(project: Project, moment: datetime, source: Postgres) -> Iterator[
         for one in facts["Mounts"]
     }
     name = f"{project.name}-recovery-{secrets.token_hex(4)}"
-    options = ["--detach", "--network=none", "--pull=never", "--user=postgres", f"--name={name}"]
-    options += [f"--volume={mounts[target]}:{target}:ro" for target in MOUNTED]
+    # The way to a store is that of the container that brings base backups there.
+    lonely = facts["HostConfig"]["NetworkMode"] == "none"
+    network = "none" if lonely else f"container:{keeper}"
+    options = ["--detach", f"--network={network}", "--pull=never", "--user=postgres"]
+    options += [f"--name={name}"]
+    options += [f"--volume={mounts[one]}:{one}:ro" for one in MOUNTED if one in mounts]
     options += ["--env=PGHOST=/tmp", "--entrypoint=sh", "--no-healthcheck", f"--label={MARK}"]
     target = moment.isoformat(" ")
     remove_earlier(project)

@@ -8,17 +8,21 @@ from letta_stack.errors import SecretsLost
 from letta_stack.secrets import kinds
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from letta_stack.secrets.store import Store
 
 KEY = "archive-key"
 CONFIGURATION = "archive-key.conf"
+AUTHORITY = "archive-ca.pem"
 
 
-def ensure(store: Store, *, repository: str) -> None:
+def ensure(store: Store, *, repository: str, place: Mapping[str, str], authority: str) -> None:
     """Make the key and pgBackRest's file with it, or check them.
 
-    ``repository`` names the volume that was written with the key, "" if there is none yet. Raises SecretsLost, SecretsExposed,
-    BadSecret.
+    ``repository`` names the volume that was written with the key, "" if there is none yet. ``place`` are the options of pgBackRest
+    for a repository that is in no volume, keys of a store among them, and ``authority`` is the PEM text by which that store is
+    known, "" for the usual ones. Raises SecretsLost, SecretsExposed, BadSecret.
     """
     if not store.path(KEY).exists():
         if repository:
@@ -30,4 +34,7 @@ def ensure(store: Store, *, repository: str) -> None:
     store.check_private(KEY)
     kinds.check(KEY, store.read(KEY))
     # For PostgreSQL's user, who cannot read the owner's files. The directory keeps everybody else out.
-    store.publish(CONFIGURATION, f"[global]\nrepo1-cipher-pass={store.read(KEY)}\n")
+    options = {"repo1-cipher-pass": store.read(KEY), **place}
+    lines = [f"{name}={value}\n" for name, value in options.items()]
+    store.publish(CONFIGURATION, "".join(["[global]\n", *lines]))
+    store.publish(AUTHORITY, authority)

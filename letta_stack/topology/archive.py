@@ -8,7 +8,7 @@ from letta_stack.errors import BadSettings
 from letta_stack.image import pgbackrest
 from letta_stack.secrets import archive as secrets
 from letta_stack.secrets.store import Store
-from letta_stack.topology import backups
+from letta_stack.topology import archive_store, backups
 from letta_stack.topology.catalogue import ARCHIVE, DATABASE
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ def wanted(project: Project) -> bool:
     if not project.topology.backups:
         return False
     given = project.setting(VARIABLE)
+    if project.setting(archive_store.VARIABLE) and not given:
+        raise BadSettings(
+            f"{archive_store.VARIABLE} is the place of an archive that nobody asked for; set {VARIABLE}={ON} as well, or unset it"
+        )
     if given not in {"", ON}:
         raise BadSettings(
             f"{VARIABLE} is {given!r}; write {VARIABLE}={ON} for point-in-time recovery, or unset it (in .env or the shell)"
@@ -38,6 +42,7 @@ def wanted(project: Project) -> bool:
 def check(project: Project, config: Mapping[str, Any]) -> None:
     """Raise ``BadSettings`` for a schedule that is none, and for a PostgreSQL that could not archive."""
     backups.check(project)
+    archive_store.place(project)
     mine, theirs = (config["services"][name]["image"] for name in (ARCHIVE, DATABASE.name))
     if mine != theirs:
         raise BadSettings(
@@ -50,7 +55,13 @@ def prepare(project: Project) -> dict[str, str]:
     """Make or check the key of the repository; return the variable by which compose finds it."""
     store = Store.of(project.name)
     volume = f"{project.name}_{VOLUME}"
-    secrets.ensure(store, repository=volume if volume in project.runner.volumes() else "")
+    place = archive_store.place(project)
+    secrets.ensure(
+        store,
+        repository=volume if volume in project.runner.volumes() else "",
+        place=place.options,
+        authority=place.authority,
+    )
     return {KEY_VARIABLE: str(store.path(secrets.KEY))}
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from letta_stack.base import flags
 from letta_stack.base.paths import STATE
-from letta_stack.errors import BadSettings, BadValue
+from letta_stack.errors import BadSettings, BadValue, SecretsExposed
 from letta_stack.secrets.store import Store
 from letta_stack.topology import metrics
 
@@ -94,6 +97,40 @@ def credentials(project: Project, uid: int) -> None:
         raise BadSettings(
             f"user {uid}, who makes the backups, cannot read {path}; run `chown {uid} {path}`"
         )
+
+
+def parts(address: str, project: str) -> tuple[str, str]:
+    """Read ``s3://bucket/prefix``; return the bucket, and where in it a project has its own. Raises ``BadValue``."""
+    url = urlsplit(address)
+    if not url.netloc or url.query or url.fragment or "@" in url.netloc:
+        raise BadValue(f"{address!r} is no place in a store; give one like {SCHEME}bucket/prefix")
+    return url.netloc, "/".join([*filter(None, url.path.split("/")), project, ""])
+
+
+def check_credentials(path: Path) -> None:
+    """Raise ``BadValue`` for a file that is not there, ``SecretsExposed`` for one that others can read."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise BadValue(
+            f"{CREDENTIALS_VARIABLE} names {path}, which cannot be read ({error.strerror}); write "
+            "aws_access_key_id, aws_secret_access_key, region and endpoint_url below [default] into it"
+        ) from error
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise SecretsExposed(f"others can read {path}; run `chmod 600 {path}`")
+
+
+def keys(path: Path) -> dict[str, str]:
+    """Read what a file like ~/.aws/credentials says below [default]. Raises ``BadValue``."""
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
+        return dict(parser["default"])
+    except (configparser.Error, KeyError, UnicodeDecodeError):
+        # Not the error's own words: they repeat a line of the file.
+        raise BadValue(
+            f"{path} has no section [default] with NAME = VALUE lines below it; see docs/operating.md"
+        ) from None
 
 
 def directory(project: Project) -> Path:

@@ -42,7 +42,7 @@ def check(project: Project, image: str) -> None:
     digest, names = names_of(image)
     proof = f"{digest} {hashlib.sha256(path.read_bytes()).hexdigest()}"
     known = STATE / project.name / "signed.json"
-    proved = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else []
+    proved = proofs(known)
     if proof in proved:
         return
     if not names:
@@ -53,6 +53,14 @@ def check(project: Project, image: str) -> None:
     verify(names, digest, key)
     deployed.write(known, json.dumps([*proved, proof], indent=1))
     console.say(f"signature  of {digest[7:19]} by the key {path}")
+
+
+def proofs(path: Path) -> list[str]:
+    """Return what was proved; a file that cannot be read proves nothing."""
+    try:
+        return [str(one) for one in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError):
+        return []
 
 
 def verify(names: list[str], digest: str, key: signatures.Key) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from letta_stack.base.paths import ROOT
 from letta_stack.policy.rules import RULES
-from letta_stack.topology import archive, backups
+from letta_stack.topology import archive, archive_store, backups
 from letta_stack.topology.catalogue import ARCHIVE, BACKUP, DATABASE
 from letta_stack.topology.project import INTERNAL_TLS_OVERLAY, MONITORING_TLS_OVERLAY
 from letta_stack.topology.runners.compose import Compose
@@ -80,3 +80,25 @@ def test_backups_have_the_key_with_the_archive_alone(render: Render) -> None:
 
 def test_other_topologies_take_no_notice(render: Render) -> None:
     assert ARCHIVE not in render("dev", **ON)["services"]
+
+
+@pytest.mark.parametrize("env", WITH_SECRETS)
+def test_an_archive_in_a_store_has_a_way_there_that_leads_nowhere_else(
+    env: str, render: Render
+) -> None:
+    model = render(env, **ON, **{archive_store.VARIABLE: "s3://kept"})
+
+    database, keeper = (model["services"][name] for name in (DATABASE.name, ARCHIVE))
+    assert [rule.name for rule in RULES for _ in rule.problems(keeper)] == []
+    assert "network_mode" not in keeper
+    assert list(keeper["networks"]) == [archive_store.NAME]
+    assert set(database["networks"]) == {archive_store.NAME, "data"}
+    assert [
+        name
+        for name, service in model["services"].items()
+        if archive_store.NAME in (service.get("networks") or {})
+    ] == sorted([DATABASE.name, ARCHIVE])
+    for service in (database, keeper):
+        assert archive_store.CA_PATH in [one["target"] for one in service["secrets"]]
+    # Its keys are in a file that both have, and in no variable.
+    assert "s3://" not in str(model)

@@ -64,8 +64,15 @@ class Compose:
 
     def volumes(self) -> list[str]:
         """Return the names of the project's volumes."""
+        return self._labelled("volume")
+
+    def networks(self) -> list[str]:
+        """Return the ids of the project's networks."""
+        return self._labelled("network")
+
+    def _labelled(self, kind: str) -> list[str]:
         mine = f"label={PROJECT_LABEL}={self.project}"
-        return process.capture(["docker", "volume", "ls", "--quiet", "--filter", mine]).split()
+        return process.capture(["docker", kind, "ls", "--quiet", "--filter", mine]).split()
 
     def up(self, services: Sequence[str] = ()) -> None:
         """Create and start; compose's own ``--wait`` now and then ends with success too early, so it is not used."""
@@ -88,9 +95,14 @@ class Compose:
         """Remove the containers, with ``volumes`` the data too."""
         options = ["--volumes"] if volumes else []
         process.run(self.argv("down", "--remove-orphans", *options), env=self.variables)
+        if not volumes:
+            return
         # Those of services that the settings have no more.
-        if volumes and (left := self.volumes()):
+        if left := self.volumes():
             process.run(["docker", "volume", "rm", *left])
+        # One that somebody else is in stays, as it does with compose.
+        for network in self.networks():
+            process.probe(["docker", "network", "rm", network])
 
     def restart(self, service: str = "") -> None:
         """Restart one service, or all in the order of their dependencies."""

@@ -16,6 +16,7 @@ from letta_stack.base.process import Completed
 from letta_stack.errors import (
     ArchiveBehind,
     ArchiveOff,
+    ArchiveUnreachable,
     BackupForeign,
     BadSettings,
     BadValue,
@@ -255,6 +256,19 @@ def test_the_setting_is_on_or_nothing() -> None:
         settings.wanted(prod.with_variables({settings.VARIABLE: "yes"}))
 
 
+@pytest.mark.usefixtures("states")
+def test_an_archive_that_does_not_answer_is_no_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    status = {"code": 99, "message": "[HostConnectError] unable to get\naddress for 's3'"}
+    info = [{"backup": [], "name": "letta", "repo": [{"key": 1, "status": status}]}]
+    monkeypatch.setattr(process, "capture", lambda _: json.dumps(info))
+
+    with pytest.raises(
+        ArchiveUnreachable, match=r"cannot be read \(.* get address for 's3'\); check"
+    ):
+        archive.known(ON)
+    assert archive.as_text(ON).startswith("point in time: cannot be asked: the archive of mine")
+
+
 def test_an_image_of_the_users_own_and_a_schedule_that_is_none_are_refused() -> None:
     config = {"services": {"letta-archive": {"image": "a"}, "letta-db": {"image": "mine"}}}
 
@@ -270,15 +284,18 @@ def test_the_key_is_made_once_and_never_beside_an_archive(
     mine = Store(tmp_path)
 
     with pytest.raises(SecretsLost, match="docker volume rm mine_archive"):
-        secrets.ensure(mine, repository="mine_archive")
-    secrets.ensure(mine, repository="")
+        secrets.ensure(mine, repository="mine_archive", place={}, authority="")
+    secrets.ensure(mine, repository="", place={}, authority="")
     key = mine.read(secrets.KEY)
-    secrets.ensure(mine, repository="mine_archive")
+    secrets.ensure(mine, repository="mine_archive", place={}, authority="")
 
     assert mine.read(secrets.KEY) == key
     assert len(key) > 40
     assert mine.path(secrets.CONFIGURATION).read_text() == f"[global]\nrepo1-cipher-pass={key}\n"
     assert mine.path(secrets.KEY).stat().st_mode & 0o777 == 0o600
+    secrets.ensure(mine, repository="", place={"repo1-type": "s3"}, authority="PEM\n")
+    assert mine.path(secrets.CONFIGURATION).read_text().endswith(f"={key}\nrepo1-type=s3\n")
+    assert mine.path(secrets.AUTHORITY).read_text() == "PEM\n"
 
 
 def test_pgbackrest_is_added_to_whichever_image_postgresql_has(

@@ -150,6 +150,8 @@ def test_down_with_volumes_also_deletes_those_of_services_that_are_no_more(said:
         ([*COMPOSE, "down", "--remove-orphans", "--volumes"], {"A": "1"}),
         (["docker", "volume", "rm", "one", "two"], None),
     ]
+    removed = [argv for how, argv, _ in said if how == "probe"]
+    assert removed == [["docker", "network", "rm", one] for one in ("one", "two")]
 
 
 def test_volumes_are_those_with_the_projects_label(said: Said) -> None:

@@ -123,6 +123,25 @@ def test_what_was_proved_is_not_asked_again(
     assert asked == ["a.example/me/letta"] * 2
 
 
+@pytest.mark.parametrize("text", ["[", "1", ""])
+def test_a_list_of_proofs_that_cannot_be_read_proves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+    project: Project,
+    asked: list[str],
+    tmp_path: Path,
+    text: str,
+) -> None:
+    engine(monkeypatch, "a.example/me/letta")
+    path = tmp_path / "state" / "p" / "signed.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+
+    signed.check(project, "a.example/me/letta:1")
+
+    assert asked == ["a.example/me/letta"]
+    assert DIGEST in path.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("error", [NotSigned, SignedByOther, RegistryUnreachable])
 def test_what_was_refused_is_asked_again(
     monkeypatch: pytest.MonkeyPatch, project: Project, error: type[Exception], tmp_path: Path

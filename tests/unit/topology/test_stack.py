@@ -208,6 +208,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     done: list[list[str]] = []
     monkeypatch.setattr(process, "capture", lambda _: "mine_letta\n")
     monkeypatch.setattr(process, "run", lambda argv, **_: done.append(argv))
+    monkeypatch.setattr(process, "probe", lambda argv, **_: done.append(argv))
 
     def call(argv: list[str], **_: object) -> int:
         done.append(argv)

@@ -9,6 +9,7 @@ import yaml
 from entrypoint import database
 
 from letta_stack.base.paths import ROOT
+from letta_stack.topology import signed
 from letta_stack.topology.catalogue import GATEWAY, SERVER
 
 ENTRYPOINT = ROOT / "rootfs/opt/letta-stack/entrypoint"
@@ -31,6 +32,7 @@ COLLECTORS = {
     "OTEL_QUEUE_SIZE",
     "OTEL_SERVICE_LOGS",
 }
+COMMANDS = {signed.VARIABLE}  # what no container needs to know
 
 
 def passed() -> set[str]:
@@ -94,4 +96,4 @@ def test_what_the_example_names_is_passed_or_is_composes_own() -> None:
     interpolated = set(re.findall(r"\$\{([A-Z0-9_]+)", fragments))
 
     assert "OLLAMA_BASE_URL" in example
-    assert example <= passed() | passed_to_gateway() | interpolated
+    assert example <= passed() | passed_to_gateway() | interpolated | COMMANDS

@@ -349,7 +349,7 @@ TABLE = (
     Wiring(
         "deploy",
         "letta_stack.operate.swarm_rollout:deploy",
-        (text("--image", "image", "", "x"), switch("--dry-run", "dry_run")),
+        (text("--image", "order.image", "", "x"), switch("--dry-run", "order.dry_run")),
         base=("--env", "swarm"),
     ),
     Wiring(

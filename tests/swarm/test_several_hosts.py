@@ -82,12 +82,14 @@ def test_it_is_known_beforehand_whether_hosts_can_talk_encrypted(
     spread: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = {SERVER: {"image": spread.image, "deploy": {}}}
-    monkeypatch.setenv("DOCKER_HOST", spread.hosts[0].docker["DOCKER_HOST"])
+    manager = spread.hosts[0].docker["DOCKER_HOST"]
     refused = ""
-    try:
-        swarm_checks.images(f"{PROJECT}-x", services, swarm_checks.hosts(), encrypted=True)
-    except errors.ClusterLacks as error:
-        refused = str(error)
+    with monkeypatch.context() as there:
+        there.setenv("DOCKER_HOST", manager)
+        try:
+            swarm_checks.images(f"{PROJECT}-x", services, swarm_checks.hosts(), encrypted=True)
+        except errors.ClusterLacks as error:
+            refused = str(error)
 
     assert talk(spread, "plain")
     assert talk(spread, "encrypted", "--opt=encrypted") == (not refused), refused

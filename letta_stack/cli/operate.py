@@ -71,16 +71,14 @@ def deploy(
     """Replace the servers of a running topology without a failed request."""
     from letta_stack.operate import deploy as deployment
     from letta_stack.operate import rollout, swarm_rollout
-    from letta_stack.topology.clustered import refuse_others
     from letta_stack.topology.project import Project
 
-    if cluster := on_swarm(env, project=project, context=context):
-        refuse_others(env, maintenance=maintenance, no_backup=no_backup, version=version, yes=yes)
-        swarm_rollout.deploy(cluster, image=image, dry_run=dry_run)
-        return
     order = deployment.Order(
         image=image, version=version, dry_run=dry_run, maintenance=maintenance, backup=not no_backup
     )
+    if cluster := on_swarm(env, project=project, context=context):
+        swarm_rollout.deploy(cluster, order)
+        return
     if cluster := on_kubernetes(env, project=project, context=context):
         rollout.deploy(cluster, order, yes=yes)
         return

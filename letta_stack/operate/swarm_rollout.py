@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Any
 from letta_stack.base import console, lock
 from letta_stack.base.progress import Progress
 from letta_stack.base.wait import wait_until
-from letta_stack.errors import DeployFailed, DeployRefused, NothingToRollBack, RolloutFailed
+from letta_stack.errors import (
+    CommandFailed,
+    DeployFailed,
+    DeployRefused,
+    NothingToRollBack,
+    RolloutFailed,
+)
 from letta_stack.image.sources import Sources
+from letta_stack.operate import backup as backups
+from letta_stack.operate import deploy as deployment
+from letta_stack.operate import dump, plan
+from letta_stack.operate.holders.in_swarm import InSwarm
 from letta_stack.topology import clustered, running, swarm_checks, swarm_lifecycle, swarm_state
 from letta_stack.topology.catalogue import MIGRATION, SERVER
 from letta_stack.topology.deployed import IMAGE_VARIABLE
@@ -21,24 +31,26 @@ from letta_stack.topology.swarm_state import READY_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from letta_stack.operate.deploy import Order
+    from letta_stack.operate.plan import Migration
     from letta_stack.topology.clustered import Clustered
 
 TAKEN_BACK = {"rollback_completed", "rollback_paused", ""}
 FINISHED = {*TAKEN_BACK, "completed"}
 
 
-def deploy(cluster: Clustered, *, image: str, dry_run: bool) -> None:
+def deploy(cluster: Clustered, order: Order) -> None:
     """Bring another image, or other settings, to running servers; without success they run what they ran before.
 
     Args:
         cluster: the stack.
-        image: what to deploy, "" for what `inv up` would start.
-        dry_run: only say what would be done.
+        order: what the operator asked for.
 
     Raises:
         DeployFailed: the new servers do not become healthy.
-        DeployRefused: nobody knows with which choices the present ones were started.
-        NotRunning: there are none.
+        DeployRefused: nobody knows with which choices the present ones were started, or the database does not fit.
+        HostUnreachable: the database is on a host whose engine nobody knows.
+        NotRunning: there are no servers.
 
     """
     with lock.held(cluster.name):
@@ -52,20 +64,39 @@ def deploy(cluster: Clustered, *, image: str, dry_run: bool) -> None:
             )
         cluster = clustered.with_choice(cluster, **json.loads(given))
         sources = Sources.of(images="auto", otelcol="auto", letta_source="", ca="")
-        named = {IMAGE_VARIABLE: image} if image else {}
+        named = {IMAGE_VARIABLE: image} if (image := deployment.wanted(order)) else {}
         ready = swarm_lifecycle.prepare(cluster, sources, variables=named)
         present, wanted = image_of(before[SERVER]), str(ready.model["services"][SERVER]["image"])
         console.say(f"image      {present} -> {wanted}")
+        needed = migration(holder := InSwarm(cluster), wanted)
         console.say(f"replicas   {ready.expected[SERVER]}, one after another")
-        console.say("migration  beside that, if there is one; new servers wait for its end")
-        if dry_run:
+        console.say(plan.described(needed))
+        if not order.maintenance:
+            plan.refuse_breaking(needed)
+        if order.dry_run:
             return
+        if order.backup:
+            backups.before(cluster, reason=f"before {wanted}")
         try:
+            if needed.breaking:
+                holder.stop()
             swarm_lifecycle.apply(ready)
         except RolloutFailed as error:
             undo(mine, before)
             raise DeployFailed(f"{error}; the servers run {present} again") from error
         console.result(f"{cluster.name} runs {wanted}")
+
+
+def migration(holder: InSwarm, image: str) -> Migration:
+    """Find what is between the schema and an image of this engine. Raises ``DeployRefused`` and what ``postgres`` raises."""
+    revision = str(dump.facts(holder.postgres())["revision"] or "")
+    try:
+        rows = plan.migrations_of(image)
+    except CommandFailed as error:
+        raise DeployRefused(
+            f"the migrations of {image} cannot be read here ({error.last_line}); bring the image to this engine: `docker pull {image}`"
+        ) from error
+    return plan.migration(revision, rows)
 
 
 def rollback(cluster: Clustered, *, dry_run: bool) -> None:
@@ -80,9 +111,10 @@ def rollback(cluster: Clustered, *, dry_run: bool) -> None:
                 f"{cluster.name} ran no other image that the swarm knows; name one: inv deploy {cluster.flags} --image REF"
             )
         console.say(f"image      {present} -> {earlier}")
+        migration(InSwarm(cluster), earlier)
         if dry_run:
             return
-        expected = {SERVER: before[SERVER]["Spec"]["Mode"]["Replicated"]["Replicas"]}
+        expected = {SERVER: mine.wanted(0)[SERVER]}
         failed = mine.failures()
         mine.change(SERVER, f"--image={earlier}", f"--label-add={EARLIER}={present}")
         try:
@@ -113,6 +145,10 @@ def undo(mine: Swarm, before: Mapping[str, Mapping[str, Any]]) -> None:
             interval=1.0,
             describe=lambda: f"not taken back: {mine.updates()}",
         )
+    # A swarm takes back to the state before, which for a maintenance window is none.
+    count = before[SERVER]["Spec"]["Mode"]["Replicated"]["Replicas"]
+    if mine.wanted(0)[SERVER] != count:
+        mine.scale(SERVER, count)
 
 
 def _template(service: Mapping[str, Any]) -> object:

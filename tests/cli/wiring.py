@@ -349,14 +349,15 @@ TABLE = (
     Wiring(
         "deploy",
         "letta_stack.operate.swarm_rollout:deploy",
-        (text("--image", "image", "", "x"), switch("--dry-run", "dry_run")),
+        (text("--image", "order.image", "", "x"), switch("--dry-run", "order.dry_run")),
         base=("--env", "swarm"),
     ),
     Wiring(
         "doctor",
         "letta_stack.operate.doctor.run:doctor_of_swarm",
-        (switch("--json", "as_data"),),
-        base=("--env", "swarm"),
+        (),
+        base=("--env", "swarm", "--json"),
+        fixed={"as_data": True},
     ),
     Wiring(
         "rollback",
@@ -719,6 +720,15 @@ TABLE = (
         ),
         base=("--to-time", "2026-11-27 19:00+00"),
         fixed={"to_time": "2026-11-27 19:00+00"},
+    ),
+    Wiring(
+        "backup.create",
+        "letta_stack.operate.backup:create",
+        (),
+        base=("--env", "swarm"),
+        answer=SimpleNamespace(directory="there"),
+        also=BACKUP_ALSO,
+        fixed={"stdout": "there\n"},
     ),
     Wiring(
         "backup.create",

@@ -96,8 +96,18 @@ class InSwarm:
     @contextlib.contextmanager
     def stopped(self, target: Postgres) -> Iterator[None]:  # noqa: ARG002 - it is a task of its own
         """Scale the servers to none for the block, and let the migration run before they come back."""
+        count = self.mine.wanted(0)[SERVER]
+        self.stop()
+        try:
+            yield
+        finally:
+            # A backup of an older schema is migrated by a job of its own.
+            self.mine.restart(MIGRATION.name)
+            self.mine.scale(SERVER, count)
+
+    def stop(self) -> None:
+        """Scale the servers to none, and wait until they have ended their requests and are gone."""
         mine = self.mine
-        count = mine.wanted(0)[SERVER]
         with Progress("waiting for running turns to end"):
             mine.scale(SERVER, 0)
             wait_until(
@@ -106,12 +116,6 @@ class InSwarm:
                 interval=0.5,
                 describe=lambda: f"servers still run: {mine.alive(SERVER)}",
             )
-        try:
-            yield
-        finally:
-            # A backup of an older schema is migrated by a job of its own.
-            mine.restart(MIGRATION.name)
-            mine.scale(SERVER, count)
 
     def install_key(self, key: str) -> None:
         """Raise ``BackupForeign``: a secret of a swarm is given to what is deployed, not changed."""

@@ -22,7 +22,8 @@ GONE = {"shutdown", "remove", "orphaned"}  # what the swarm itself ended
 UNWANTED = {"Shutdown", "Remove"}
 FAILED = {"failed", "rejected"}
 
-FILLED_IN = {"DNSConfig", "Delay", "PullOptions", "StopGracePeriod"}
+# Not a reason to replace a task: what the swarm fills in, and another place if the task is there already.
+NO_REASON = {"DNSConfig", "Delay", "Placement", "PullOptions", "StopGracePeriod"}
 
 
 @dataclass(frozen=True)
@@ -216,9 +217,9 @@ def update_of(service: Mapping[str, Any]) -> str:
 
 
 def bare(template: Any) -> Any:
-    """Leave out of tasks' description what the swarm fills in: in the present one, but not in the one from before."""
+    """Leave out of the description of tasks what is no reason to replace them."""
     if isinstance(template, dict):
-        kept = {key: bare(one) for key, one in template.items() if key not in FILLED_IN}
+        kept = {key: bare(one) for key, one in template.items() if key not in NO_REASON}
         return {key: one for key, one in kept.items() if one not in (None, {}, [])}
     return template
 

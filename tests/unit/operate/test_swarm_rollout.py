@@ -6,9 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from letta_stack.errors import DeployFailed, DeployRefused, NothingToRollBack, NotRunning
+from letta_stack.errors import (
+    CommandFailed,
+    DeployFailed,
+    DeployRefused,
+    NothingToRollBack,
+    NotRunning,
+)
 from letta_stack.image.sources import Sources
-from letta_stack.operate import swarm_rollout
+from letta_stack.operate import backup as backups
+from letta_stack.operate import dump, plan, swarm_rollout
+from letta_stack.operate.deploy import Order
+from letta_stack.operate.holders.in_swarm import InSwarm
 from letta_stack.secrets import store
 from letta_stack.topology import swarm_lifecycle
 from letta_stack.topology.catalogue import SERVER
@@ -23,6 +32,8 @@ if TYPE_CHECKING:
 
 SOURCES = Sources(images="auto", otelcol="auto", letta_source=None, ca=None)
 CHOSEN = Clustered.of("swarm")
+MIGRATIONS = [["a", "", ""]]
+made: list[str] = []  # backups, by their reason
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +58,11 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
         return found
 
     monkeypatch.setattr(Compose, "config", config)
+    monkeypatch.setattr(InSwarm, "postgres", lambda _: "database")
+    monkeypatch.setattr(dump, "facts", lambda _: {"revision": "a"})
+    monkeypatch.setattr(plan, "migrations_of", lambda _: MIGRATIONS)
+    monkeypatch.setattr(backups, "before", lambda *_, **given: made.append(given["reason"]))
+    made.clear()
     return fake_swarm.replaced(monkeypatch, Engine())
 
 
@@ -54,8 +70,11 @@ def start(**given: str) -> None:
     swarm_lifecycle.up(Clustered.of("swarm", **given), SOURCES, yes=False)
 
 
-def deploy(image: str, *, dry_run: bool = False) -> None:
-    swarm_rollout.deploy(CHOSEN, image=image, dry_run=dry_run)
+def deploy(
+    image: str, *, dry_run: bool = False, maintenance: bool = False, backup: bool = True
+) -> None:
+    order = Order(image=image, dry_run=dry_run, maintenance=maintenance, backup=backup)
+    swarm_rollout.deploy(CHOSEN, order)
 
 
 def rollback(*, dry_run: bool = False) -> None:
@@ -69,6 +88,7 @@ def test_a_deployment_repeats_the_choices_of_up_with_another_image(engine: Engin
 
     assert engine.image() == "me/letta:2"
     assert engine.stack["services"][SERVER]["deploy"]["replicas"] == 3
+    assert made == ["before me/letta:2"]
 
 
 def test_a_dry_run_says_what_would_be_and_changes_nothing(
@@ -80,7 +100,55 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(
     deploy("me/letta:2", dry_run=True)
 
     assert engine.image() == before
+    assert made == []
     assert f"{before} -> me/letta:2" in capsys.readouterr().err
+
+
+def test_servers_that_would_not_survive_a_migration_stop_before_it_if_that_is_allowed(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(replicas="3")
+    stopped: list[int] = []
+    monkeypatch.setattr(InSwarm, "stop", lambda _: stopped.append(1))
+    breaking = [*MIGRATIONS, ["b", "a", "op.drop_table('agents')"]]
+    monkeypatch.setattr(plan, "migrations_of", lambda _: breaking)
+
+    with pytest.raises(DeployRefused, match="--maintenance"):
+        deploy("me/letta:2")
+    assert stopped == []
+    deploy("me/letta:2", maintenance=True, backup=False)
+
+    assert (stopped, made, engine.image()) == ([1], [], "me/letta:2")
+
+
+def test_a_window_that_fails_brings_as_many_servers_back(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(replicas="3")
+    breaking = [*MIGRATIONS, ["b", "a", "op.drop_table('agents')"]]
+    monkeypatch.setattr(plan, "migrations_of", lambda _: breaking)
+    spec = engine.services[SERVER]["Spec"]
+    monkeypatch.setattr(InSwarm, "stop", lambda _: spec["Mode"].update(Replicated={"Replicas": 0}))
+    engine.update = "rollback_completed"
+
+    with pytest.raises(DeployFailed):
+        deploy("me/letta:2", maintenance=True)
+
+    assert f"docker service scale --detach=true letta-stack-swarm_{SERVER}=3" in engine.commands
+
+
+def test_an_image_whose_migrations_cannot_be_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start()
+
+    def fails(_: str) -> None:
+        raise CommandFailed(["docker"], 125, "no such image")
+
+    monkeypatch.setattr(plan, "migrations_of", fails)
+
+    with pytest.raises(DeployRefused, match=r"no such image.*docker pull me/letta:2"):
+        deploy("me/letta:2")
 
 
 def test_servers_that_do_not_become_healthy_are_taken_back_with_all_that_changed(

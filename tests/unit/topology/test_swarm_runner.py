@@ -54,11 +54,12 @@ def test_an_update_that_is_about_to_begin_is_under_way(one: dict[str, Any], stat
     assert update_of(one) == state
 
 
-def test_what_the_swarm_fills_in_is_no_change() -> None:
+def test_what_the_swarm_fills_in_and_where_a_task_may_be_are_no_change() -> None:
     one = service(
         PreviousSpec={"TaskTemplate": {"Image": "new", "Resources": {}, "Policy": {"Any": 1}}}
     )
     one["Spec"]["TaskTemplate"] = {
+        "Placement": {"Constraints": ["node.labels.a == b"]},
         "Image": "new",
         "DNSConfig": {},
         "Policy": {"Any": 1, "Delay": 5},

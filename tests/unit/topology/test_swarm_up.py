@@ -117,8 +117,9 @@ def test_a_host_looks_only_for_what_it_may_run(engine: Engine) -> None:
 
     created = [one for one in engine.commands if one.startswith("docker service create")]
     placed = [one for one in created if "--constraint=node.labels.letta-stack.data==true" in one]
-    database = engine.stack["services"]["letta-db"]["image"]
-    assert [database in one for one in placed] == [True]
+    here = [engine.stack["services"][name]["image"] for name in ("letta-db", "letta-redis")]
+    assert sorted(image for one in placed for image in here if image in one) == sorted(here)
+    assert len(placed) == len(here)
     assert engine.stack["services"]["letta-nginx"]["deploy"]["mode"] == "global"
 
 

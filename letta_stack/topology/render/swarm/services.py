@@ -190,7 +190,8 @@ def _deploy(name: str, given: Mapping[str, Any], replicas: int) -> Body:
         "update_config": update,
         "rollback_config": update | {"failure_action": "pause"},
     }
-    if any(one["type"] == "volume" for one in given.get("volumes") or []):
+    if not many and not given.get("ports"):
+        # What is alone takes the API along: with the volumes on one host, the loss of any other one does not.
         deploy["placement"] = {"constraints": [f"node.labels.{DATA_LABEL} == true"]}
     return deploy
 

@@ -40,12 +40,20 @@ def test_what_is_alone_ends_before_its_successor_starts(model: Model) -> None:
     assert services["letta-nginx"]["deploy"]["update_config"]["order"] == "stop-first"
 
 
-def test_a_volume_stays_where_it_is(model: Model) -> None:
+def test_what_is_alone_is_on_the_host_with_the_volumes(model: Model) -> None:
     services = render(model).content["services"]
     here = {"constraints": ["node.labels.letta-stack.data == true"]}
 
     assert services["letta-db"]["deploy"]["placement"] == here
-    assert "placement" not in services["letta-redis"]["deploy"]
+    assert services["letta-redis"]["deploy"]["placement"] == here
+    assert "placement" not in services["letta-server"]["deploy"]
+
+
+def test_what_is_published_is_on_every_host(model: Model) -> None:
+    deploy = render(model).content["services"]["letta-nginx"]["deploy"]
+
+    assert deploy["mode"] == "global"
+    assert not {"placement", "replicas"} & deploy.keys()
 
 
 def test_the_migration_is_a_job(model: Model) -> None:

@@ -1,8 +1,8 @@
 """Checks in clean environments. Plain `nox` runs them all; `nox -t fast` is for between edits: no containers.
 
 Tags: fast (lint, types, unit, cli, coverage), docker (arm64, smoke, release, build, gateway, alerts,
-compose), cluster (chart, smoke(kubernetes), smoke(swarm); only on request), update (fix, lock; only on request). Without a tag and on request: pythons, faults, load,
-mutation.
+compose), cluster (chart, smoke(kubernetes), smoke(swarm); only on request), update (fix, lock; only on request). Without a tag and on request: pythons, faults,
+failover, load, mutation.
 
 Sessions run side by side, and each shows its output when it ends. What is chosen with `-s` runs one at a time and shows
 its output as it comes; so does everything with `-j1`.
@@ -253,6 +253,13 @@ def faults(session: nox.Session) -> None:
     """Break a running stack in every known way; nothing may be lost. Arguments go to pytest (--seed N, -k NAME)."""
     install(session, "smoke")
     run_docker(session, "pytest", *selected(session, "tests/faults"))
+
+
+@nox.session(requires=["images"], default=False)
+def failover(session: nox.Session) -> None:
+    """Break a database of three members in every known way; no write may be lost. Arguments go to pytest (-k NAME)."""
+    install(session, "smoke")
+    run_docker(session, "pytest", *selected(session, "tests/failover"))
 
 
 @nox.session(requires=["images"], default=False)

@@ -117,7 +117,7 @@ def crash(scene: Scene) -> Iterator[None]:
 def postmaster(scene: Scene) -> Iterator[None]:
     """Kill the leader's PostgreSQL, and leave its Patroni."""
     container = leads(scene)
-    victim = scene.stack.process(container, called("--config_file="))
+    victim = scene.stack.process(container, called("--config-file="))
     scene.note(f"SIGKILL to {victim.command[:40]} (process {victim.pid}) of {container}")
     scene.stack.kill(victim.pid)
     yield

@@ -116,6 +116,15 @@ def test_a_leader_is_missed_soon_and_the_times_fit_each_other() -> None:
     assert settings["failsafe_mode"] is True
 
 
+def test_patroni_keeps_its_lock_where_nobody_else_s_is_overwritten(render: Render) -> None:
+    services = render("prod", **ON)["services"]
+
+    for name in NAMES:
+        assert "PATRONI_ETCD_HOSTS" in services[name]["environment"]
+        assert "PATRONI_ETCD3_HOSTS" not in services[name]["environment"]
+    assert all(services[one.name]["environment"]["ETCD_ENABLE_V2"] == "true" for one in ETCD)
+
+
 def test_proxy_and_members_know_the_same_names() -> None:
     text = (ROOT / "compose/haproxy/haproxy.cfg").read_text(encoding="utf-8")
 

@@ -30,7 +30,7 @@ PATRONICTL = ("patronictl", "--config-file", "/etc/patroni")
 ELECTED_SECONDS = 60.0
 ONE_LEADER = "the one that came back does not lead beside the new one"
 # Everything that happens is over by then, so that the way back is measured apart.
-LASTS = 25.0
+LASTS = 20.0
 
 
 def several(stack: Stack) -> str:
@@ -185,7 +185,7 @@ FAULTS = (
     ),
     Fault(
         "leader-stopped",
-        "the leader's container is stopped for 25 s (docker stop)",
+        "the leader's container is stopped for 20 s (docker stop)",
         deposed(stopped(lambda scene: [leads(scene)], ("stop",), ("start",))),
         undo=START,
         seconds=LASTS,
@@ -194,7 +194,7 @@ FAULTS = (
     ),
     Fault(
         "leader-gone",
-        "the leader's container is killed for 25 s (docker kill)",
+        "the leader's container is killed for 20 s (docker kill)",
         deposed(stopped(lambda scene: [leads(scene)], ("kill",), ("start",))),
         undo=START,
         seconds=LASTS,
@@ -203,7 +203,7 @@ FAULTS = (
     ),
     Fault(
         "leader-paused",
-        "the leader hangs for 25 s and goes on as if nothing had been (docker pause)",
+        "the leader hangs for 20 s and goes on as if nothing had been (docker pause)",
         deposed(stopped(lambda scene: [leads(scene)], ("pause",), ("unpause",))),
         undo="docker unpause",
         seconds=LASTS,
@@ -212,7 +212,7 @@ FAULTS = (
     ),
     Fault(
         "leader-cut-off",
-        "the leader's network loses every packet for 25 s",
+        "the leader's network loses every packet for 20 s",
         deposed(cut_off),
         undo=UNDO,
         seconds=LASTS,
@@ -221,7 +221,7 @@ FAULTS = (
     ),
     Fault(
         "leader-host-gone",
-        "the leader and an etcd are killed for 25 s, as with their host",
+        "the leader and an etcd are killed for 20 s, as with their host",
         deposed(stopped(host, ("kill",), ("start",))),
         undo=START,
         seconds=LASTS,
@@ -257,7 +257,7 @@ FAULTS = (
     ),
     Fault(
         "etcd-gone",
-        "every etcd is killed for 25 s: the leader goes on while it reaches the others",
+        "every etcd is killed for 20 s: the leader goes on while it reaches the others",
         stopped(etcd, ("kill",), ("start",)),
         undo=START,
         seconds=LASTS,
@@ -266,7 +266,7 @@ FAULTS = (
     ),
     Fault(
         "etcd-paused",
-        "every etcd hangs for 25 s (docker pause)",
+        "every etcd hangs for 20 s (docker pause)",
         stopped(etcd, ("pause",), ("unpause",)),
         undo="docker unpause",
         seconds=LASTS,

@@ -164,7 +164,7 @@ FAULTS = (
         "the lead is handed over on purpose (patronictl switchover)",
         switchover,
         seconds=10,
-        expect=Expect(healthy=30, writes_within=15),
+        expect=Expect(healthy=120, writes_within=15),
         needs=several,
     ),
     Fault(
@@ -172,7 +172,7 @@ FAULTS = (
         "SIGKILL to the first process of the leader's container; the engine starts it again",
         crash,
         seconds=LASTS,
-        expect=Expect(healthy=60, writes_within=15),
+        expect=Expect(healthy=120, writes_within=15),
         needs=several,
     ),
     Fault(
@@ -180,7 +180,7 @@ FAULTS = (
         "SIGKILL to the leader's PostgreSQL alone",
         postmaster,
         seconds=15,
-        expect=Expect(healthy=60, writes_within=15),
+        expect=Expect(healthy=120, writes_within=15),
         needs=several,
     ),
     Fault(
@@ -189,7 +189,7 @@ FAULTS = (
         deposed(stopped(lambda scene: [leads(scene)], ("stop",), ("start",))),
         undo=START,
         seconds=LASTS,
-        expect=Expect(healthy=60, writes_within=15),
+        expect=Expect(healthy=120, writes_within=15),
         needs=several,
     ),
     Fault(
@@ -198,7 +198,7 @@ FAULTS = (
         deposed(stopped(lambda scene: [leads(scene)], ("kill",), ("start",))),
         undo=START,
         seconds=LASTS,
-        expect=Expect(healthy=60, writes_within=15),
+        expect=Expect(healthy=120, writes_within=15),
         needs=several,
     ),
     Fault(
@@ -207,7 +207,7 @@ FAULTS = (
         deposed(stopped(lambda scene: [leads(scene)], ("pause",), ("unpause",))),
         undo="docker unpause",
         seconds=LASTS,
-        expect=Expect(healthy=60, writes_within=15),
+        expect=Expect(healthy=120, writes_within=15),
         needs=several,
     ),
     Fault(
@@ -216,7 +216,7 @@ FAULTS = (
         deposed(cut_off),
         undo=UNDO,
         seconds=LASTS,
-        expect=Expect(healthy=60, writes_within=15),
+        expect=Expect(healthy=120, writes_within=15),
         needs=lambda stack: several(stack) or tool("iptables")(stack),
     ),
     Fault(
@@ -225,7 +225,7 @@ FAULTS = (
         deposed(stopped(host, ("kill",), ("start",))),
         undo=START,
         seconds=LASTS,
-        expect=Expect(healthy=60, writes_within=15),
+        expect=Expect(healthy=120, writes_within=15),
         needs=several,
     ),
     Fault(
@@ -234,7 +234,7 @@ FAULTS = (
         stopped(lambda scene: others(scene, leads(scene))[:1], ("kill",), ("start",)),
         undo=START,
         seconds=15,
-        expect=Expect(healthy=60, writes_within=15),
+        expect=Expect(healthy=120, writes_within=15),
         needs=several,
     ),
     Fault(
@@ -243,7 +243,7 @@ FAULTS = (
         stopped(lambda scene: others(scene, leads(scene)), ("kill",), ("start",)),
         undo=START,
         seconds=15,
-        expect=Expect(healthy=60),
+        expect=Expect(healthy=120),
         needs=several,
     ),
     Fault(
@@ -252,7 +252,7 @@ FAULTS = (
         stopped(lambda scene: [scene.chance.choice(etcd(scene))], ("kill",), ("start",)),
         undo=START,
         seconds=15,
-        expect=Expect(healthy=30, unaffected=(READ, MESSAGE, STREAM), writes_within=5),
+        expect=Expect(healthy=120, unaffected=(READ, MESSAGE, STREAM), writes_within=5),
         needs=several,
     ),
     Fault(
@@ -261,7 +261,7 @@ FAULTS = (
         stopped(etcd, ("kill",), ("start",)),
         undo=START,
         seconds=LASTS,
-        expect=Expect(healthy=60, writes_within=15),
+        expect=Expect(healthy=120, writes_within=15),
         needs=several,
     ),
     Fault(
@@ -270,7 +270,7 @@ FAULTS = (
         stopped(etcd, ("pause",), ("unpause",)),
         undo="docker unpause",
         seconds=LASTS,
-        expect=Expect(healthy=60, writes_within=15),
+        expect=Expect(healthy=120, writes_within=15),
         needs=several,
     ),
     Fault(
@@ -279,7 +279,7 @@ FAULTS = (
         gone(PROXY.name),
         undo=START,
         seconds=5,
-        expect=Expect(healthy=30, writes_within=15),
+        expect=Expect(healthy=120, writes_within=15),
         needs=several,
     ),
 )

@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from letta_stack.base import process
 from letta_stack.errors import NotWithMembers
-from letta_stack.operate import upgrade
+from letta_stack.operate import postgres, upgrade
 from letta_stack.operate.doctor import members as doctor
 from letta_stack.operate.doctor.model import FAIL, OK, WARN, Subject
-from letta_stack.operate.faults import catalogue, failover, load, report, sql_client
-from letta_stack.operate.faults.client import Answer
+from letta_stack.operate.faults import catalogue, failover, load, report, sql_client, sql_writer
+from letta_stack.operate.faults.client import Answer, Client
 from letta_stack.operate.faults.load import Attempt
 from letta_stack.operate.faults.model import (
     KINDS,
@@ -26,6 +27,7 @@ from letta_stack.operate.faults.model import (
     breaches,
     breaches_of_rows,
 )
+from letta_stack.operate.faults.stack import Stack
 from letta_stack.operate.plan import Image
 from letta_stack.topology import leader
 from letta_stack.topology.inputs import Data
@@ -59,6 +61,24 @@ def test_the_longest_time_without_a_write_is_between_two_acknowledgements() -> N
     assert found.numbers == {1, 2, 4}
     assert found.longest_gap == pytest.approx(12.4)
     assert sql_client.read([]).longest_gap == 0.0
+
+
+def test_every_member_is_asked_for_every_row_until_it_had_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    have = {"one": {1, 2, 3}, "two": {1, 2, 3}, "three": {1, 3}}
+    target = SimpleNamespace(query=said.append)
+    monkeypatch.setattr(sql_client, "CAUGHT_UP_SECONDS", 0.05)
+    monkeypatch.setattr(leader, "running", lambda *_: list(have))
+    monkeypatch.setattr(postgres, "of", lambda _: target)
+    monkeypatch.setattr(sql_client, "numbers", lambda one: frozenset(have[one]))
+    stack = Stack(HA, Client("", ""), "", ())
+
+    found = sql_client.rows(stack, sql_client.Written(frozenset({1, 2, 3}), 2.34))
+
+    assert found == Rows(3, 2.3, {"one": 0, "two": 0, "three": 1})
+    assert said == [f"DROP TABLE IF EXISTS {sql_writer.TABLE}"]
 
 
 def test_without_a_message_is_counted_from_the_fault_on() -> None:

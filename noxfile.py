@@ -1,8 +1,8 @@
 """Checks in clean environments. Plain `nox` runs them all; `nox -t fast` is for between edits: no containers.
 
 Tags: fast (lint, types, unit, cli, coverage), docker (arm64, smoke, release, build, gateway, alerts,
-compose), cluster (chart, smoke(kubernetes), smoke(swarm), faults(kubernetes); only on request), update (fix, lock; only on request). Without a tag and on request: pythons, faults, load,
-mutation.
+compose), cluster (chart, smoke(kubernetes), smoke(swarm), faults(kubernetes); only on request), update (fix, lock; only on request). Without a tag and on
+request: pythons, faults, failover, load, mutation.
 
 Sessions run side by side, and each shows its output when it ends. What is chosen with `-s` runs one at a time and shows
 its output as it comes; so does everything with `-j1`.
@@ -260,6 +260,13 @@ def faults_on_kubernetes(session: nox.Session) -> None:
     """Break a cluster of one node and what runs on it, on request; nothing may be lost. Arguments go to pytest (-k NAME)."""
     install(session, "smoke")
     run_docker(session, "pytest", *selected(session, "tests/cluster_faults"))
+
+
+@nox.session(requires=["images"], default=False)
+def failover(session: nox.Session) -> None:
+    """Break a database of three members in every known way; no write may be lost. Arguments go to pytest (-k NAME)."""
+    install(session, "smoke")
+    run_docker(session, "pytest", *selected(session, "tests/failover"))
 
 
 @nox.session(requires=["images"], default=False)

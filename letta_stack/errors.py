@@ -24,6 +24,7 @@ rootfs/opt/letta-stack/entrypoint/errors.py) and in docs/exit-codes.md:
 210-214 point-in-time recovery
 215-219 several hosts of a swarm
 220-224 clusters: the namespace's own limits, found before anything is applied
+230-234 a database of several members
 240-249 signatures of images
 ======= ==============================================================================
 
@@ -734,3 +735,21 @@ class CommandNotFound(CommandFailed):
     def __init__(self, argv: Sequence[str]) -> None:
         """Name the program that is missing."""
         super().__init__(argv, 127, f"{argv[0]} is not installed or not on PATH")
+
+
+class OtherDatabase(LettaStackError):
+    """A project has its data in a database of the other kind: of one PostgreSQL, or of several members."""
+
+    exit_code = 230
+
+
+class NotWithMembers(LettaStackError):
+    """What was asked for does not work with a database of several members."""
+
+    exit_code = 231
+
+
+class NoLeader(LettaStackError):
+    """No member of the database is its leader."""
+
+    exit_code = 232

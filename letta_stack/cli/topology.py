@@ -42,6 +42,7 @@ from letta_stack.cli.task import (
         "public": "let other machines reach the API (default: only this one)",
         "context": CONTEXT,
         **CHOICES,
+        "database": f"ha: three members with failover (prod, observability); {CHOICES['database']}",
         "yes": "use a context that looks like production (kubernetes)",
     }
 )
@@ -77,6 +78,7 @@ def up(
     """Build what is missing, start a topology, wait until it answers."""
     from letta_stack.image import sources as image_sources
     from letta_stack.topology import clustered, language_model, lifecycle, source_tree
+    from letta_stack.topology.catalogue import CLUSTERS
     from letta_stack.topology.project import Project
 
     sources = image_sources.Sources.of(
@@ -84,7 +86,6 @@ def up(
     )
     choices: dict[str, str | bool] = {
         "max_replicas": max_replicas,
-        "database": database,
         "host": host,
         "ingress_class": ingress_class,
         "gateway": gateway,
@@ -93,6 +94,8 @@ def up(
         "storage_class": storage_class,
         "encrypted": encrypted,
     }
+    if env in CLUSTERS:
+        choices["database"] = database
     if cluster := chosen(env, project=project, context=context, **choices):
         clustered.refuse_others(
             env,
@@ -110,7 +113,9 @@ def up(
         return
     ports = {"port": port, "pg_port": pg_port, "redis_port": redis_port}
     ports["dashboard_port"] = dashboard_port
-    wanted = Project.of(env, project=project, replicas=replicas, public=public, **ports)
+    wanted = Project.of(
+        env, project=project, replicas=replicas, public=public, database=database, **ports
+    )
     wanted = language_model.choose(wanted, kind=llm, endpoint=llm_endpoint)
     lifecycle.up(*source_tree.mount(wanted, sources, debug_port=debug_port))
 

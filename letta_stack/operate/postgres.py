@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 from letta_stack.base import process
 from letta_stack.errors import CommandFailed, DatabaseElsewhere, NotRunning
+from letta_stack.topology import leader
 from letta_stack.topology.catalogue import DATABASE, SERVER
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def identifier(text: str) -> str:
 
 
 def of(project: Project) -> Postgres:
-    """Find the database of a running project. Raises ``NotRunning``, ``DatabaseElsewhere``."""
+    """Find the database of a running project. Raises ``NotRunning``, ``NoLeader``, ``DatabaseElsewhere``."""
     containers = {
         state.service: state.container
         for state in project.runner.states()
@@ -102,11 +103,11 @@ def of(project: Project) -> Postgres:
     }
     embedded = DATABASE.name not in project.topology.names
     service = SERVER if embedded else DATABASE.name
-    if service not in containers:
+    container = containers.get(service, "") if embedded else leader.database(project)
+    if not container:
         raise NotRunning(
             f"{service} of {project.name} does not run; start it with `inv up {project.flags}`"
         )
-    container = containers[service]
     if not embedded:
         user, name = process.capture(["docker", "exec", container, "sh", "-c", LOGIN]).split()
         found = Postgres(container, user, name, user)

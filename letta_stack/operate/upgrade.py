@@ -13,6 +13,7 @@ from letta_stack.errors import (
     DeployRefused,
     LettaStackError,
     NotRunning,
+    NotWithMembers,
     SourceNewer,
     SourceUnknown,
     UpgradeFailed,
@@ -135,6 +136,11 @@ def refuse(project: Project, step: Step) -> None:
     data = step.data
     if data is None or data.major == data.program:
         return
+    if project.topology.members:
+        raise NotWithMembers(
+            f"{data.source} has the data of PostgreSQL {data.major}, and several members cannot be brought to {data.program} "
+            "in their place: bring the data into a project of another name by a backup, see docs/topologies/ha.md"
+        )
     if data.major > data.program:
         raise SourceNewer(
             f"{data.source} has the data of PostgreSQL {data.major}, and here is {data.program}: it was used by a newer "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from letta_stack.errors import BadSettings
-from letta_stack.image import pgbackrest
+from letta_stack.image import on_postgres
 from letta_stack.secrets import archive as secrets
 from letta_stack.secrets.store import Store
 from letta_stack.topology import archive_store, backups
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from letta_stack.image.sources import Sources
     from letta_stack.topology.project import Project
 
-VARIABLE = "LETTA_STACK_PITR"
+VARIABLE = on_postgres.PGBACKREST.variable
 ON = "on"
 KEY_VARIABLE = "LETTA_STACK_ARCHIVE_KEY"  # where the service that makes backups finds the key
 VOLUME = "archive"
@@ -67,5 +67,7 @@ def prepare(project: Project) -> dict[str, str]:
 
 def image(variables: Mapping[str, str], sources: Sources) -> dict[str, str]:
     """Add pgBackRest to the image of PostgreSQL that ``variables`` name; return the variable that names the result."""
-    made = pgbackrest.ensure(variables[DATABASE.image], source=sources.images, ca=sources.ca)
+    made = on_postgres.ensure(
+        on_postgres.PGBACKREST, variables[DATABASE.image], source=sources.images, ca=sources.ca
+    )
     return {DATABASE.image: made}

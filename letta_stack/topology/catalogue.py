@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from letta_stack.errors import BadValue
@@ -28,6 +29,10 @@ def catalogue(topologies: Iterable[Topology]) -> dict[str, Topology]:
 
 
 DATABASE = Service("letta-db", image="POSTGRES_IMAGE")
+# A database that survives the loss of a member: its services have the image of PostgreSQL with Patroni and etcd.
+PROXY = Service(DATABASE.name, image="HAPROXY_IMAGE")
+MEMBERS = tuple(Service(f"letta-db-{number}", image=DATABASE.image) for number in (1, 2, 3))
+ETCD = tuple(Service(f"letta-etcd-{number}", image=DATABASE.image) for number in (1, 2, 3))
 REDIS = Service("letta-redis", image="REDIS_IMAGE")
 MIGRATION = Service("letta-migrate", one_shot=True)
 GATEWAY = Service("letta-nginx", image="NGINX_IMAGE")
@@ -141,6 +146,13 @@ CLUSTERS = catalogue(
         ),
     ]
 )
+
+
+def with_members(topology: Topology) -> Topology:
+    """Return the same topology with a database of several members in the place of one PostgreSQL."""
+    services = tuple(PROXY if one == DATABASE else one for one in topology.services)
+    names = tuple(one.name for one in MEMBERS)
+    return replace(topology, services=(*services, *MEMBERS, *ETCD), members=names)
 
 
 def health_path(topology: Topology) -> str:

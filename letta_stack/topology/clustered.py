@@ -13,7 +13,7 @@ from letta_stack.base.paths import SECRETS
 from letta_stack.errors import BadValue
 from letta_stack.pins.file import Pins
 from letta_stack.secrets.store import IMAGE_UID
-from letta_stack.topology import archive, archive_store, dotenv, secret_files
+from letta_stack.topology import archive, archive_store, dotenv, members, secret_files
 from letta_stack.topology.backups import RECIPIENTS_VARIABLE
 from letta_stack.topology.catalogue import find_cluster
 from letta_stack.topology.render import choices, files, text
@@ -72,6 +72,7 @@ class Clustered:
             RECIPIENTS_VARIABLE: "",
             archive.VARIABLE: "",
             archive_store.VARIABLE: "",
+            members.VARIABLE: "",
         }
         config = Compose(self.name, self.topology.entry, known | dict(variables or {})).config()
         secret_files.single_source(config)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from letta_stack.base import console, process
 from letta_stack.base.paths import ROOT
-from letta_stack.topology.catalogue import DATABASE
+from letta_stack.topology import leader
 
 if TYPE_CHECKING:
     from letta_stack.topology.project import Project
@@ -18,14 +18,12 @@ QUIETLY = "--env=PGOPTIONS=-c client_min_messages=warning"
 
 def teach(project: Project) -> None:
     """Make the view, or leave it as it is. Without it everything works but the reserve, so a failure is a warning."""
-    for state in project.runner.states():
-        if state.service == DATABASE.name:
-            command = [
-                *("docker", "exec", "--interactive", QUIETLY),
-                *(state.container, "sh", "-c", PSQL),
-            ]
-            made = process.probe(command, stdin=SCRIPT.read_text(encoding="utf-8"))
-            if not made.ok:
-                console.say(
-                    f"warning: {project.name} has no reserve on the database's disk: {made.stderr.strip()}"
-                )
+    container = leader.database(project)
+    if not container:
+        return
+    command = ["docker", "exec", "--interactive", QUIETLY, container, "sh", "-c", PSQL]
+    made = process.probe(command, stdin=SCRIPT.read_text(encoding="utf-8"))
+    if not made.ok:
+        console.say(
+            f"warning: {project.name} has no reserve on the database's disk: {made.stderr.strip()}"
+        )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from letta_stack.base import process
 from letta_stack.errors import BadSettings, OtherPostgres, WrongOwner
 from letta_stack.image import contract
-from letta_stack.topology.catalogue import DATABASE, SERVER
+from letta_stack.topology.catalogue import DATABASE, MEMBERS, SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Model = Mapping[str, Any]
 
 DATABASE_DIRECTORY = "/var/lib/postgresql/data"
+MEMBER_DIRECTORY = "/data/cluster"  # as images/patroni has it, where the volume is at /data
 USER = re.compile(r"(?P<uid>\d+)(?::(?P<gid>\d+))?")
 # What made a data directory, and what the image runs. Debian's packages have the programs on no path.
 VERSIONS = """
@@ -104,15 +105,21 @@ def data_directory(project: Project, config: Model, variables: Mapping[str, str]
     ``variables`` name the third-party images.
     """
     embedded = DATABASE.name not in config["services"]
-    name = SERVER if embedded else DATABASE.name
+    members = project.topology.members
+    name = SERVER if embedded else next(iter(members), DATABASE.name)
     image = config["services"].get(name, {}).get("image", "") if embedded else ""
     if runs(project, name, image or variables.get(DATABASE.image, "")):
         return
     found = data(config, variables)
     if found and found.major != found.program:
+        advice = f"`inv upgrade {project.flags}` brings them over, --dry-run says how"
+        if members:
+            advice = (
+                "bring them into a project of another name by a backup, see docs/topologies/ha.md"
+            )
         raise OtherPostgres(
             f"{found.source} has the data of PostgreSQL {found.major}, and {found.image} is PostgreSQL "
-            f"{found.program}, which cannot read them: `inv upgrade {project.flags}` brings them over, --dry-run says how"
+            f"{found.program}, which cannot read them: {advice}"
         )
 
 
@@ -130,14 +137,16 @@ def runs(project: Project, service: str, image: str) -> bool:
 def data(config: Model, variables: Mapping[str, str]) -> Data | None:
     """Return the data directory of a project's database, None if it has none yet."""
     embedded = DATABASE.name not in config["services"]
-    service = config["services"].get(SERVER if embedded else DATABASE.name, {})
+    members = [one.name for one in MEMBERS if one.name in config["services"]]
+    directory = "/data/postgres" if embedded else MEMBER_DIRECTORY if members else "/data"
     target = contract.VOLUME if embedded else DATABASE_DIRECTORY
-    image = service.get("image", "") if embedded else variables.get(DATABASE.image, "")
-    for source in sources(config, service, target):
-        directory = "/data/postgres" if embedded else "/data"
-        match = MAJOR.search(look(source, image, VERSIONS, directory))
-        if match and match["data"] != "none":
-            return Data(source, image, int(match["data"]), int(match["program"]), embedded)
+    for name in [SERVER] if embedded else members or [DATABASE.name]:
+        service = config["services"].get(name, {})
+        image = service.get("image", "") if embedded else variables.get(DATABASE.image, "")
+        for source in sources(config, service, target):
+            match = MAJOR.search(look(source, image, VERSIONS, directory))
+            if match and match["data"] != "none":
+                return Data(source, image, int(match["data"]), int(match["program"]), embedded)
     return None
 
 

@@ -25,6 +25,7 @@ from letta_stack.topology import (
     free_space,
     inputs,
     language_model,
+    members,
     monitoring,
     preflight,
     report,
@@ -93,11 +94,14 @@ def prepare(project: Project, sources: Sources) -> tuple[Project, dict[str, Any]
     running_engine = inspect.require()
     backups.prepare(project)
     archived = archive.wanted(project)
+    members.check(project)
     project, config = checks.before_anything(project, running_engine)
     if archived:
         archive.check(project, config)
     if project.topology.secrets:
         project = project.with_variables(secret_files.prepare(project))
+    if project.topology.members:
+        members.prepare(project)
     if archived:
         project = project.with_variables(archive.prepare(project))
     if project.topology.monitoring:
@@ -117,6 +121,8 @@ def with_images(
     )
     if archive.wanted(project):
         variables |= archive.image(variables, sources)
+    if project.topology.members:
+        variables |= members.image(variables, sources)
     if image:
         preflight.architecture(image, running_engine)
         if not signed.built_here(image):
@@ -227,6 +233,8 @@ def down(project: Project, *, volumes: bool, yes: bool) -> None:
         if names and not yes:
             confirm(f"delete the data in {', '.join(names)}?")
     project.runner.down(volumes=volumes)
+    if volumes:
+        members.forget(project.name)
 
 
 def confirm(question: str) -> None:

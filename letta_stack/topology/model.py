@@ -43,6 +43,9 @@ class Topology:
     backups: bool = False  # whether a service of it can make them on a schedule
     tls: bool = False  # whether its gateway takes a certificate
     language_model: bool = False  # whether `--llm` and `--llm-endpoint` say what serves its model
+    members: tuple[
+        str, ...
+    ] = ()  # the services that are PostgreSQL, where one alone would not survive its loss
     tags: tuple[str, ...] = ()  # nox's
 
     @property

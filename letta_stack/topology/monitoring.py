@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from letta_stack.base import process
 from letta_stack.secrets import monitoring as secrets
-from letta_stack.topology import metrics
-from letta_stack.topology.catalogue import DASHBOARD, DATABASE, MIGRATION
+from letta_stack.topology import leader, metrics
+from letta_stack.topology.catalogue import DASHBOARD, MIGRATION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +36,7 @@ def migrated(project: str, states: Sequence[State]) -> None:
 
 def teach(project: Project) -> None:
     """Make the exporter's role in PostgreSQL with its present password: older data has none."""
-    states = project.runner.states()
-    container = next(state.container for state in states if state.service == DATABASE.name)
+    container = leader.database(project)
     psql = ["psql", "-U", "postgres", "-d", "letta", "-q", "-v", "ON_ERROR_STOP=1", "-f", ROLE]
     process.capture(["docker", "exec", container, *psql])
 

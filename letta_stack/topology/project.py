@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from letta_stack.certs import store as tls
 from letta_stack.errors import BadValue
-from letta_stack.topology import dotenv
+from letta_stack.topology import dotenv, members
 from letta_stack.topology.catalogue import PORT_VARIABLE, SERVER, find
 from letta_stack.topology.model import PortFlag
 from letta_stack.topology.runners.compose import Compose
@@ -50,6 +50,7 @@ class Project:
         port: str = "",
         replicas: str = "",
         public: bool = False,
+        database: str = "",
         **extra_ports: str,
     ) -> Project:
         """Check what the user gave; ``extra_ports`` are by the name of their flag: ``pg_port``."""
@@ -65,7 +66,8 @@ class Project:
             variables[REPLICAS_VARIABLE] = str(count)
         if public:
             variables[BIND_VARIABLE] = EVERY_ADDRESS
-        return cls(topology, project or topology.default_project, variables, count)
+        made = cls(topology, project or topology.default_project, variables, count)
+        return members.choose(made, database)
 
     def with_variables(self, variables: Mapping[str, str]) -> Project:
         """Return the same project with more variables."""

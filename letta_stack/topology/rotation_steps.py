@@ -11,6 +11,7 @@ from letta_stack.certs import store as certificates
 from letta_stack.errors import NotRotated
 from letta_stack.secrets import kinds, monitoring, scram
 from letta_stack.secrets.store import NEW, OLD
+from letta_stack.topology import leader
 from letta_stack.topology.catalogue import BACKUP, COLLECTOR, DASHBOARD, DATABASE, REDIS, SERVER
 
 if TYPE_CHECKING:
@@ -43,7 +44,18 @@ class Rotation:
         for state in self.project.runner.states():
             if state.service == service and state.state == "running":
                 return state.container
-        raise NotRotated(
+        raise self.stopped(service)
+
+    @property
+    def database(self) -> str:
+        """The container in which the database is changed; raises ``NotRotated``, ``NoLeader``."""
+        if found := leader.database(self.project):
+            return found
+        raise self.stopped(DATABASE.name)
+
+    def stopped(self, service: str) -> NotRotated:
+        """Say that a service is needed."""
+        return NotRotated(
             f"{service} does not run; start it with `inv up {self.project.flags}`, then run this again"
         )
 
@@ -51,7 +63,7 @@ class Rotation:
 def _sql(one: Rotation, text: str) -> None:
     """Run SQL as the superuser, who needs no password inside the container."""
     psql = ["psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--username=postgres"]
-    command = ["docker", "exec", "--interactive", one.container(DATABASE.name), *psql]
+    command = ["docker", "exec", "--interactive", one.database, *psql]
     process.capture([*command, "--dbname=postgres", "--output=/dev/null"], stdin=text)
 
 

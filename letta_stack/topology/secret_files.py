@@ -9,6 +9,7 @@ from letta_stack.base import console
 from letta_stack.errors import BadSecret, BadValue
 from letta_stack.secrets import kinds, monitoring
 from letta_stack.secrets.store import NEW, OLD, Store
+from letta_stack.topology import members
 from letta_stack.topology.catalogue import SERVER
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ def store(project: Project) -> Store:
 def prepare(project: Project) -> dict[str, str]:
     """Make or check the secrets; return the variables by which compose finds them."""
     mine = store(project)
-    data = f"{project.name}_db"
-    mine.ensure(data=data if data in project.runner.volumes() else "")
+    there = project.runner.volumes()
+    data = [f"{project.name}_db", *(f"{project.name}_{one}" for one in members.VOLUMES)]
+    mine.ensure(data=next((name for name in data if name in there), ""))
     if project.topology.monitoring:
         monitoring.ensure(mine)
     for name in unfinished(project, mine):

@@ -263,7 +263,10 @@ TABLE = (
     Wiring(
         "up",
         f"{LIFECYCLE}up",
-        (Wire("--replicas", "project.replicas", 1, "3", 3),),
+        (
+            Wire("--replicas", "project.replicas", 1, "3", 3),
+            Wire("--database", "project.variables.LETTA_STACK_DATABASE", None, "ha", "ha"),
+        ),
         base=("--env", "prod"),
     ),
     Wiring(

@@ -54,5 +54,5 @@ def outcomes() -> Iterator[list[Outcome]]:
     found: list[Outcome] = []
     report.LOG.unlink(missing_ok=True)
     yield found
-    report.write(found, SEED, of="-kubernetes")
+    report.write(found, SEED, name=f"{report.FAULTS}-kubernetes")
     print(f"{os.linesep}{report.to_text(found)}")

@@ -67,6 +67,7 @@ class Steps:
         self.given: dict[str, Any] = {}
         self.model: dict[str, Any] = MODEL
         self.states: list[State] = []
+        self.volumes: list[str] = []
 
     def step(self, name: str, answer: object = None) -> Callable[..., object]:
         def called(*arguments: object, **options: object) -> object:
@@ -102,4 +103,5 @@ def replaced(monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(Sources, "prepare", lambda _, *given, **named: prepare(*given, **named))
     monkeypatch.setattr(Compose, "config", lambda _: steps.model)
     monkeypatch.setattr(Compose, "states", lambda _: steps.states)
+    monkeypatch.setattr(Compose, "volumes", lambda _: steps.volumes)
     return steps

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from letta_stack.base import lock
+from letta_stack.topology import members
 from tests.support import settings
 
 if TYPE_CHECKING:
@@ -38,3 +39,8 @@ def real_processes() -> None:
 @pytest.fixture(autouse=True)
 def no_locks_in_the_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(lock, "STATE", tmp_path / ".state")
+
+
+@pytest.fixture(autouse=True)
+def no_databases_of_the_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(members, "STATE", tmp_path / ".state")

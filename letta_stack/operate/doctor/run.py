@@ -10,7 +10,7 @@ from letta_stack.base import console
 from letta_stack.errors import LettaStackError, Unhealthy
 from letta_stack.image import contract
 from letta_stack.operate import postgres, store, table
-from letta_stack.operate.doctor import data, ends, host, inside, swarm
+from letta_stack.operate.doctor import data, ends, host, inside, members, swarm
 from letta_stack.operate.doctor.model import FAIL, ORDER, Finding, Subject, fail
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ S = TypeVar("S")  # the subject of a check
 CHECKS: tuple[Callable[[Subject], Finding | list[Finding]], ...] = (
     *(host.engine, host.room, host.memory, host.services, host.port, host.pins, host.settings),
     *(ends.restarts, host.secrets, inside.check, data.gateway),
-    *(data.backups, data.archive, data.interrupted),
+    *(data.backups, data.archive, data.interrupted, members.check),
 )
 
 

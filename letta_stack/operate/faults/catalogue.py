@@ -12,6 +12,7 @@ from letta_stack.operate.faults import (
     containers,
     databases,
     disk,
+    failover,
     network,
     processes,
     providers,
@@ -38,12 +39,15 @@ FAULTS: tuple[Fault, ...] = (
 )
 
 
-def choose(only: Sequence[str]) -> Sequence[Fault]:
-    """Return the faults of these names, all if there is none. Raises ``BadValue``."""
-    known = {one.name: one for one in FAULTS}
+def choose(only: Sequence[str], *, members: bool = False) -> Sequence[Fault]:
+    """Return the faults of these names; without one all, for a database of several ``members`` those of such a database.
+
+    Raises ``BadValue``.
+    """
+    known = {one.name: one for one in (*FAULTS, *failover.FAULTS)}
     if unknown := [name for name in only if name not in known]:
         raise BadValue(f"--only {', '.join(unknown)}: no such fault; see `inv faults --list`")
-    return [known[name] for name in only] if only else FAULTS
+    return [known[name] for name in only] if only else (failover.FAULTS if members else FAULTS)
 
 
 def sample(seed: int, count: int) -> Sequence[Fault]:

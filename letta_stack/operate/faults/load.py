@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
 from letta_stack.operate.faults.model import KINDS, MESSAGE, READ, STREAM, Count
@@ -146,6 +147,12 @@ def statuses(attempts: Sequence[Attempt]) -> dict[str, int]:
 def acknowledged(attempts: Sequence[Attempt]) -> list[Attempt]:
     """Return the messages whose turn ended with success, as far as the client knows."""
     return [one for one in attempts if one.mark and one.answer.done]
+
+
+def longest_gap(attempts: Sequence[Attempt], since: float) -> float:
+    """Return the longest time after ``since`` in which no message was acknowledged, in seconds."""
+    ends = sorted(one.ended for one in acknowledged(attempts) if one.ended > since)
+    return max((later - earlier for earlier, later in pairwise([since, *ends])), default=0.0)
 
 
 def unclear(attempts: Sequence[Attempt]) -> list[str]:

@@ -28,6 +28,7 @@ class Expect:
     reads_after: float = (
         0.0  # seconds into it, after which no read fails although it lasts; 0 for no such promise
     )
+    writes_within: float = 0.0  # seconds that a client of PostgreSQL may go without an acknowledged write; 0 for no such promise
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,15 @@ class Count:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """What a client of PostgreSQL itself wrote meanwhile, where the database has several members."""
+
+    acknowledged: int
+    longest_gap: float  # seconds without an acknowledged write
+    lost: dict[str, int]  # acknowledged rows that a member has not in the end, by its container
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What one fault did."""
 
@@ -65,6 +75,8 @@ class Outcome:
     acknowledged: int = 0  # messages whose turn ended with success
     lost: int = 0  # of these, not whole in the database
     stored_unacknowledged: int = 0  # the client saw a failure, the user's message is stored
+    longest_gap: float = 0.0  # seconds without an acknowledged message
+    rows: Rows | None = None
     spans_expected: int = 0
     spans_lost: int | None = None  # None: the collector does not write to files
     unclear: tuple[str, ...] = ()  # refusals that do not tell a client what to do
@@ -112,4 +124,22 @@ def breaches(expect: Expect, outcome: Outcome) -> Sequence[str]:
         if not late.sent:
             found.append(f"no read began {expect.reads_after:g} s after it, so nothing is proven")
     found += [f"unclear answer: {one}" for one in outcome.unclear]
+    if outcome.rows:
+        found += breaches_of_rows(expect, outcome.rows)
+    return found
+
+
+def breaches_of_rows(expect: Expect, rows: Rows) -> list[str]:
+    """Return a line for everything that does not hold of what was written to PostgreSQL itself."""
+    found = [
+        f"{count} of {rows.acknowledged} acknowledged rows are not in {member}"
+        for member, count in rows.lost.items()
+        if count
+    ]
+    if not rows.acknowledged or not rows.lost:
+        found.append("no row was written, or no member could be asked for it")
+    if expect.writes_within and rows.longest_gap > expect.writes_within:
+        found.append(
+            f"no row was written for {rows.longest_gap:.1f} s, more than {expect.writes_within:g} s"
+        )
     return found

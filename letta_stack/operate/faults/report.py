@@ -15,10 +15,16 @@ if TYPE_CHECKING:
 
     from letta_stack.operate.faults.load import Attempt
     from letta_stack.operate.faults.model import Fault, Outcome
+    from letta_stack.topology.project import Project
 
-MARKDOWN = REPORTS / "faults.md"
-DATA = REPORTS / "faults.json"
+FAULTS, FAILOVER = "faults", "failover"  # the names of the tables
 LOG = REPORTS / "faults.log"  # one JSON object a line: every failed request of the run
+ROWS_HEADER = (
+    "longest without a message s",
+    "longest without a row s",
+    "rows acknowledged",
+    "rows lost",
+)
 LOGGED = 400  # characters of an answer: the end, where a stream says why
 HEADER = (
     *("fault", "outcome", "healthy after s", "failed reads", "failed messages", "cut streams"),
@@ -51,6 +57,30 @@ def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
     ]
 
 
+def name_of(project: Project) -> str:
+    """Name the table of a project."""
+    return FAILOVER if project.topology.members else FAULTS
+
+
+def cells(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
+    """Return the table, its header first; what was written to PostgreSQL itself only where something was."""
+    table_of_all = [HEADER, *rows(outcomes)]
+    if not any(one.rows for one in outcomes):
+        return table_of_all
+    more = [ROWS_HEADER, *(written(one) for one in outcomes)]
+    return [(*first, *second) for first, second in zip(table_of_all, more, strict=True)]
+
+
+def written(outcome: Outcome) -> tuple[str, ...]:
+    """Return the cells of what was written to PostgreSQL itself."""
+    if outcome.rows is None:
+        return ("",) * len(ROWS_HEADER)
+    found = outcome.rows
+    lost = max(found.lost.values(), default=0)
+    gaps = (f"{outcome.longest_gap:.1f}", f"{found.longest_gap:.1f}")
+    return (*gaps, str(found.acknowledged), str(lost))
+
+
 def line(outcome: Outcome) -> str:
     """Sum one fault up."""
     if outcome.skipped:
@@ -64,13 +94,13 @@ def line(outcome: Outcome) -> str:
 
 def to_text(outcomes: Sequence[Outcome]) -> str:
     """Return the table for a terminal."""
-    return table.render([HEADER, *rows(outcomes)])
+    return table.render(cells(outcomes))
 
 
 def to_markdown(outcomes: Sequence[Outcome], seed: int) -> str:
     """Return the table with what was expected and did not hold."""
-    cells = [HEADER, tuple("---" for _ in HEADER), *rows(outcomes)]
-    text = [f"| {' | '.join(row)} |" for row in cells]
+    header, *body = cells(outcomes)
+    text = [f"| {' | '.join(row)} |" for row in (header, ("---",) * len(header), *body)]
     failed = [f"- **{one.fault}**: {reason}" for one in outcomes for reason in one.breaches]
     skipped = [f"- {one.fault} was skipped: {one.skipped}" for one in outcomes if one.skipped]
     return "\n".join([f"Faults under load, seed {seed}:", "", *text, "", *failed, *skipped]).strip()
@@ -95,11 +125,11 @@ def log(fault: str, attempts: Sequence[Attempt]) -> None:
                 file.write(json.dumps(words | {"text": one.answer.text[-LOGGED:]}) + "\n")
 
 
-def write(outcomes: Sequence[Outcome], seed: int, *, of: str = "") -> None:
-    """Leave both files in reports/; ``of`` follows their names, for faults of something else."""
-    for path, text in ((MARKDOWN, to_markdown(outcomes, seed)), (DATA, to_json(outcomes, seed))):
-        path.parent.mkdir(exist_ok=True)
-        path.with_stem(path.stem + of).write_text(text + "\n", encoding="utf-8")
+def write(outcomes: Sequence[Outcome], seed: int, *, name: str = FAULTS) -> None:
+    """Leave both files in reports/."""
+    REPORTS.mkdir(exist_ok=True)
+    for ending, text in (("md", to_markdown(outcomes, seed)), ("json", to_json(outcomes, seed))):
+        (REPORTS / f"{name}.{ending}").write_text(text + "\n", encoding="utf-8")
 
 
 def catalogue(faults: Sequence[Fault]) -> str:

@@ -14,11 +14,12 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from letta_stack.base import console, lock, process
+from letta_stack.base.paths import REPORTS
 from letta_stack.base.wait import wait_until
 from letta_stack.certs import store as certificates
 from letta_stack.errors import FaultsFailed, FaultsRefused, LettaStackError
 from letta_stack.operate import replicas
-from letta_stack.operate.faults import audit, catalogue, load, report, workload
+from letta_stack.operate.faults import audit, catalogue, load, report, sql_client, workload
 from letta_stack.operate.faults.client import Client
 from letta_stack.operate.faults.load import Load
 from letta_stack.operate.faults.model import READ, Outcome, breaches
@@ -50,6 +51,7 @@ PLAIN_PORT = 8080  # inside the gateway
 class Moments:
     """When what happened, by the monotonic clock."""
 
+    began: float
     acted: float
     undone: float  # when it began, where nothing has to be undone
     whole: float
@@ -72,7 +74,7 @@ def faults(project: Project, order: Order) -> None:
     Raises ``BadValue``, ``NotRunning``, ``FaultsRefused`` before anything happens, ``FaultsFailed`` if an assertion does
     not hold.
     """
-    chosen = catalogue.choose(order.only)
+    chosen = catalogue.choose(order.only, members=bool(project.topology.members))
     seed = int(f"{datetime.now(UTC):%Y%m%d}") if order.seed is None else order.seed
     stack = of(project)
     environment = environment_of(stack)
@@ -95,7 +97,7 @@ def faults(project: Project, order: Order) -> None:
     if failed:
         raise FaultsFailed(
             f"{len(failed)} of {len(outcomes)} faults did more than they may: {', '.join(failed)}; see "
-            f"{report.MARKDOWN}, and repeat with --only NAME --seed {seed}"
+            f"{REPORTS}, and repeat with --only NAME --seed {seed}"
         )
 
 
@@ -164,7 +166,7 @@ def cause(stack: Stack, chosen: Sequence[Fault], *, seed: int) -> list[Outcome]:
                 outcomes.append(outcome)
                 console.say(f"  {report.line(outcome)}")
         finally:
-            report.write(outcomes, seed)
+            report.write(outcomes, seed, name=report.name_of(stack.project))
     return outcomes
 
 
@@ -189,9 +191,10 @@ def one(stack: Stage, model: workload.Model, fault: Fault, seed: int) -> Outcome
     with workload.agents(stack) as agents:
         running = Load(stack.client, agents)
         scene = Scene(stack, running, Random(f"{seed} {fault.name}"), model)  # noqa: S311 - no secret
-        with running:
+        with sql_client.beside(stack) as writer, running:
             time.sleep(BEFORE_SECONDS)
-            acted, whole_since = time.monotonic(), None
+            began = acted = time.monotonic()
+            whole_since = None
             try:
                 with fault.act(scene):
                     acted = time.monotonic()
@@ -202,7 +205,12 @@ def one(stack: Stage, model: workload.Model, fault: Fault, seed: int) -> Outcome
             if fault.undo or whole_since is None:
                 whole_since = recover(stack)
             time.sleep(AFTER_SECONDS)
-        return look(stack, fault, scene, Moments(acted, since, whole_since))
+        outcome = look(stack, fault, scene, Moments(began, acted, since, whole_since))
+    rows = None
+    if writer and isinstance(stack, Stack):
+        rows = sql_client.rows(stack, writer.written)
+    outcome = dataclasses.replace(outcome, rows=rows)
+    return dataclasses.replace(outcome, breaches=tuple(breaches(fault.expect, outcome)))
 
 
 def watch(stack: Stage, until: float) -> float | None:
@@ -226,7 +234,7 @@ def recover(stack: Stage) -> float:
 
 
 def look(stack: Stage, fault: Fault, scene: Scene, moments: Moments) -> Outcome:
-    """Count what the load saw and what is stored, and say what does not hold."""
+    """Count what the load saw and what is stored."""
     attempts = scene.load.attempts
     report.log(fault.name, attempts)
     # Containers may be healthy and requests fail all the same.
@@ -240,7 +248,7 @@ def look(stack: Stage, fault: Fault, scene: Scene, moments: Moments) -> Outcome:
     good = load.acknowledged(attempts)
     rows = audit.stored(stack, scene.load.agents)
     expected = {one.trace for one in attempts if one.answer.done}
-    outcome = Outcome(
+    return Outcome(
         fault=fault.name,
         what=fault.what,
         seconds_to_healthy=round(seconds, 1),
@@ -250,10 +258,10 @@ def look(stack: Stage, fault: Fault, scene: Scene, moments: Moments) -> Outcome:
         acknowledged=len(good),
         lost=len(audit.lost(good, rows)),
         stored_unacknowledged=audit.stored_unacknowledged(attempts, rows),
+        longest_gap=round(load.longest_gap(attempts, moments.began), 1),
         spans_expected=len(expected),
         spans_lost=audit.spans_lost(stack, scene.load.family, expected),
         unclear=tuple(load.unclear(attempts)),
         notes=tuple(scene.notes),
         breaches=tuple(scene.breaches),
     )
-    return dataclasses.replace(outcome, breaches=tuple(breaches(fault.expect, outcome)))

@@ -10,7 +10,7 @@ import yaml
 
 from letta_stack.base.paths import ROOT
 from letta_stack.policy import dashboards, monitoring
-from letta_stack.topology.catalogue import ARCHIVE, BACKUP, TOPOLOGIES
+from letta_stack.topology.catalogue import ARCHIVE, BACKUP, TOPOLOGIES, with_members
 
 RULES = {
     path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -33,7 +33,11 @@ DASHBOARDS = {
     for path in sorted((ROOT / dashboards.DIRECTORY).glob("[!l]*.json"))
 }
 PAGES = ROOT / "docs/runbooks"
-SERVICES = TOPOLOGIES["observability"].names
+SERVICES = {
+    # Runbooks name a member by its number, which the pattern below does not take.
+    re.sub(r"-\d$", "", name)
+    for name in with_members(TOPOLOGIES["observability"]).names
+}
 
 each_alert = pytest.mark.parametrize("name", ALERTS)
 

@@ -26,7 +26,7 @@ from letta_stack.errors import (
     RestoreFailed,
     SecretsLost,
 )
-from letta_stack.image import pgbackrest, third_party
+from letta_stack.image import on_postgres, third_party
 from letta_stack.operate import archive, postgres, recovery, restore_checks, samples
 from letta_stack.operate.archive import Range
 from letta_stack.operate.holders.one_host import OneHost
@@ -307,10 +307,10 @@ def test_pgbackrest_is_added_to_whichever_image_postgresql_has(
     monkeypatch.setattr(third_party, "is_local", local.__contains__)
     monkeypatch.setattr(process, "run", made.append)
 
-    first = pgbackrest.ensure("of/hub:1", source="auto", ca=None)
+    first = on_postgres.ensure(on_postgres.PGBACKREST, "of/hub:1", source="auto", ca=None)
     local.add(first)
-    again = pgbackrest.ensure("of/hub:1", source="auto", ca=None)
-    other = pgbackrest.ensure("of/debian:1", source="auto", ca=None)
+    again = on_postgres.ensure(on_postgres.PGBACKREST, "of/hub:1", source="auto", ca=None)
+    other = on_postgres.ensure(on_postgres.PGBACKREST, "of/debian:1", source="auto", ca=None)
 
     assert first == again != other
     assert len(made) == 2
@@ -328,4 +328,4 @@ def test_an_image_that_cannot_have_it_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(process, "run", fails)
 
     with pytest.raises(BuildFailed, match="add pgBackRest to alpine/postgres"):
-        pgbackrest.ensure("alpine/postgres", source="auto", ca=None)
+        on_postgres.ensure(on_postgres.PGBACKREST, "alpine/postgres", source="auto", ca=None)

@@ -92,8 +92,8 @@ def staged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Staged:
     monkeypatch.setattr(load, "PAUSE_SECONDS", 0.01)
     short = tuple(dataclasses.replace(one, seconds=0.05) for one in catalogue.FAULTS)
     monkeypatch.setattr(catalogue, "FAULTS", short)
-    for name, file in (("MARKDOWN", "faults.md"), ("DATA", "faults.json"), ("LOG", "faults.log")):
-        monkeypatch.setattr(report, name, tmp_path / file)
+    monkeypatch.setattr(report, "REPORTS", tmp_path)
+    monkeypatch.setattr(report, "LOG", tmp_path / "faults.log")
     return found
 
 

@@ -1,4 +1,4 @@
-"""While PostgreSQL restarts, or has no connection or no disk left, clients are told so, and nothing of the driver's internals."""
+"""While PostgreSQL restarts, does not lead, or has no connection or no disk left, clients are told so, and nothing of the driver's internals."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ _DRIVER_ERRORS = (
     # It restarts, or has just died.
     *("PostgresConnectionError", "CannotConnectNowError", "AdminShutdownError"),
     *("CrashShutdownError", "TooManyConnectionsError"),
+    # A member of a database of several that leads no more, or not yet.
+    "ReadOnlySQLTransactionError",
     # "cannot switch to state 12": the connection ended in the middle of a statement.
     "InternalClientError",
 )

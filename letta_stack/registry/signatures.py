@@ -3,7 +3,7 @@
 cosign 2 writes a tag beside the image, `sha256-<digest>.sig`; cosign 3 a bundle that refers to the image. Both are read with the
 client that pushes: its logins, proxies and authorities are those of a pull. A transparency log is not asked.
 
-Source: https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md, https://github.com/secure-systems-lab/dsse
+Source: https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md, and the protocol of DSSE envelopes
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def kubernetes(name: str, given: Mapping[str, str]) -> kubernetes_options.Option
         replicas=replicas,
         most=most,
         database=database,
-        database_image=Pins.load()["CNPG_IMAGE"],
+        database_image=Pins.load()["CNPG_POSTGRES"],
         host=_matching("--host", host, HOST),
         ingress_class=_matching("--ingress-class", given.get("ingress_class", ""), OBJECT)
         or usual.ingress_class,

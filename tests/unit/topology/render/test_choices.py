@@ -10,7 +10,7 @@ from letta_stack.topology.catalogue import CLUSTERS
 from letta_stack.topology.render import choices
 from letta_stack.topology.render.kubernetes.options import Options
 
-IMAGE = Pins.load()["CNPG_IMAGE"]
+IMAGE = Pins.load()["CNPG_POSTGRES"]
 
 
 def test_what_nobody_says_is_for_production() -> None:

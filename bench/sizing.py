@@ -43,6 +43,16 @@ SERVICES = {
     "letta-redis": "Redis",
     "letta-collector": "collector",
 }
+SEEN = {
+    "known after, s": "{seconds_until_known}",
+    "a look-up, ms": "{look_up_ms}",
+    "a reload, ms of processor": "{reload_cpu_ms}",
+    "upstream, bytes": "{upstream_bytes}",
+    "connections at PgBouncer / PostgreSQL": "{connections[clients]} / {connections_that_postgresql_has}",
+    "answered": "{replicas_that_answered}",
+    "failed": "{failed} of {requests}",
+    "failed while they came": "{failed_while_they_came} of {requests_while_they_came}",
+}
 _TABLE = re.compile(r"<!-- (?P<name>need|ends|seen) -->\n.*?<!-- end -->", re.DOTALL)
 
 
@@ -54,15 +64,11 @@ class Replica:
     processors: Mapping[str, float]  # by service
     memory: float  # GB
     transactions: float
+    busy: float  # connections, in a transaction at any moment
     pooler: float  # processors
     database: float  # GB a day
     telemetry: float
     logs: float
-
-    @property
-    def calls(self) -> float:
-        """Return the calls without a model."""
-        return self.turns * CALLS_A_TURN
 
 
 def replica(load: Mapping[str, Any], scale: Mapping[str, Any]) -> Replica:
@@ -76,11 +82,11 @@ def replica(load: Mapping[str, Any], scale: Mapping[str, Any]) -> Replica:
         return float(turn + CALLS_A_TURN * call)
 
     turns = BUSY * 1000 / milliseconds("letta-server")
-    at_pooler = scale["server"]
-    transactions = (
-        at_pooler["turn"]["transactions"] + CALLS_A_TURN * at_pooler["call"]["transactions"]
-    )
-    pooler = at_pooler["turn"]["pooler_cpu_ms"] + CALLS_A_TURN * at_pooler["call"]["pooler_cpu_ms"]
+
+    def at_pooler(what: str) -> float:
+        turn, call = (scale["server"][kind][what] for kind in ("turn", "call"))
+        return turns * float(turn + CALLS_A_TURN * call)
+
     kept = {
         name: count * turns * 86400 * DAY / 1e9 for name, count in growth["bytes_a_message"].items()
     }
@@ -88,8 +94,9 @@ def replica(load: Mapping[str, Any], scale: Mapping[str, Any]) -> Replica:
         turns=turns,
         processors={name: turns * milliseconds(name) / 1000 for name in SERVICES},
         memory=max(size for _, size in growth["memory_samples"]) / 1e9,
-        transactions=turns * transactions,
-        pooler=turns * pooler / 1000,
+        transactions=at_pooler("transactions"),
+        busy=at_pooler("ms_in_transactions") / 1000,
+        pooler=at_pooler("pooler_cpu_ms") / 1000,
         database=kept["database"],
         telemetry=kept["telemetry"],
         logs=kept["container's log"],
@@ -100,13 +107,14 @@ def needs(one: Replica) -> str:
     """Return the table of what so many replicas need."""
     rows: dict[str, float] = {
         "turns a second": one.turns,
-        "calls without a model a second": one.calls,
+        "calls without a model a second": one.turns * CALLS_A_TURN,
         **{f"processors: {SERVICES[name]}": used for name, used in one.processors.items()},
         "processors: PgBouncer": one.pooler,
         "memory of the servers, GB": one.memory,
         "memory that `prod` reserves for them, GiB": 1,
         "connections to PostgreSQL without a pooler": DIRECT,
         "connections at PgBouncer, pool of 2 and overflow of 1": FEW + 1,
+        "connections in a transaction at a moment": one.busy,
         "transactions a second": one.transactions,
         "database, GB a day": one.database,
         "telemetry, GB a day": one.telemetry,
@@ -129,8 +137,8 @@ def limits(one: Replica) -> list[tuple[int, str, str]]:
         ),
         (
             POOLED / FEW,
-            f"PgBouncer's {POOLED} connections, of which each replica may hold {FEW}",
-            "more connections, as many as PostgreSQL's memory has room for (10 MB each)",
+            f"PgBouncer's {POOLED} connections, {FEW} a replica",
+            "more of them (10 MB each)",
         ),
         (
             USABLE / one.pooler,
@@ -173,40 +181,18 @@ def limits(one: Replica) -> list[tuple[int, str, str]]:
 
 def ends(one: Replica) -> str:
     """Return the table of what ends first."""
-    rows = [[str(count), what, advice] for count, what, advice in limits(one)]
-    return table(["at replicas", "what ends", "what to do"], rows)
+    return table(
+        ["at replicas", "what ends", "what to do"], [[str(row[0]), *row[1:]] for row in limits(one)]
+    )
 
 
 def seen(scale: Mapping[str, Any]) -> str:
     """Return the table of the run with stand-ins."""
     rows = [
-        [
-            count,
-            str(row["seconds_until_known"]),
-            str(row["look_up_ms"]),
-            str(row["reload_cpu_ms"]),
-            str(row["upstream_bytes"]),
-            f"{row['connections']['clients']} / {row['connections_that_postgresql_has']}",
-            str(row["replicas_that_answered"]),
-            f"{row['failed']} of {row['requests']}",
-            f"{row['failed_while_they_came']} of {row['requests_while_they_came']}",
-        ]
+        [count, *(form.format_map(row) for form in SEEN.values())]
         for count, row in scale["levels"].items()
     ]
-    head = [
-        "replicas",
-        "known after, s",
-        "a look-up, ms",
-        "a reload, ms of processor",
-        "upstream, bytes",
-    ]
-    head += [
-        "connections at PgBouncer / PostgreSQL",
-        "answered",
-        "failed",
-        "failed while they came",
-    ]
-    return table(head, rows)
+    return table(["replicas", *SEEN], rows)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,6 +1,6 @@
 """Many replicas through the real gateway and a real PgBouncer, each a light stand-in with the server's pool of connections.
 
-    python -m bench.scale [--counts 10,50,100] [--requests N] [--raw FILE]
+    python -m bench.scale [--counts 10,50,100] [--requests N] [--raw FILE]      no counts: only the real server
 
 First one real server through the same PgBouncer, for what a turn and a call cost there. Then so many stand-ins, found by the
 gateway's start script in the DNS as the servers are: how long until it knows them, what a reload costs, whether a request is lost
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=4000)
     parser.add_argument("--raw", type=Path)
     options = parser.parse_args()
-    counts = [int(one) for one in options.counts.split(",")]
+    counts = [int(one) for one in options.counts.split(",") if one]
     with stages.stage() as one:
         raw: dict[str, Any] = {"pool": gateway_side.POOL, "server": stages.one_server(one)}
         print(f"one server: {raw['server']}", flush=True)

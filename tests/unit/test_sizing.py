@@ -22,8 +22,8 @@ LOAD = {
 }
 SCALE = {
     "server": {
-        "turn": {"transactions": 20.0, "pooler_cpu_ms": 2.0},
-        "call": {"transactions": 2.5, "pooler_cpu_ms": 0.5},
+        "turn": {"transactions": 20.0, "pooler_cpu_ms": 2.0, "ms_in_transactions": 100.0},
+        "call": {"transactions": 2.5, "pooler_cpu_ms": 0.5, "ms_in_transactions": 10.0},
     }
 }
 
@@ -36,11 +36,11 @@ def one() -> sizing.Replica:
 def test_a_replica_gets_what_its_processor_can_do(one: sizing.Replica) -> None:
     # A turn and its four calls take 200 + 4 x 25 ms of it.
     assert one.turns == pytest.approx(0.6 / 0.3)
-    assert one.calls == pytest.approx(8.0)
     assert one.processors["letta-server"] == pytest.approx(0.6)
     assert one.processors["letta-db"] == pytest.approx(2 * 0.050)
     assert one.processors["letta-redis"] == 0
     assert one.transactions == pytest.approx(2 * 30)
+    assert one.busy == pytest.approx(2 * 0.140)
     assert one.pooler == pytest.approx(2 * 0.004)
     assert one.memory == pytest.approx(0.3)
     # 2 turns a second, 21 600 seconds of a day, 10 KB.

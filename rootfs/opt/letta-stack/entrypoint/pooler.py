@@ -56,10 +56,7 @@ def ask_once_whether_a_connection_lives(module: Any) -> None:
     """
 
     async def ping(self: Any) -> None:
-        try:
-            await self._connection.execute(";")
-        except Exception as error:  # noqa: BLE001 - it raises SQLAlchemy's error for it
-            self._handle_exception(error)
+        await self._connection.execute(";")
 
     module.AsyncAdapt_asyncpg_connection._async_ping = ping  # noqa: SLF001 - what `ping` calls
 

@@ -190,12 +190,14 @@ def test_nobody_notices_an_update_nor_one_that_fails_nor_the_way_back(spread: St
 def test_a_host_that_is_drained_hands_its_server_on(spread: Stack) -> None:
     host = names(spread)[DRAINED]
 
-    with Clients(spread.gateway()) as clients:
-        spread.hosts[0].ask("node", "update", "--availability=drain", host)
-        moved(spread, without=host)
+    try:
+        with Clients(spread.gateway()) as clients:
+            spread.hosts[0].ask("node", "update", "--availability=drain", host)
+            moved(spread, without=host)
+    finally:
+        spread.hosts[0].ask("node", "update", "--availability=active", host)
 
     assert clients.failures == [], f"of {clients.sent}"
-    spread.hosts[0].ask("node", "update", "--availability=active", host)
     served_by(spread, DRAINED)
 
 

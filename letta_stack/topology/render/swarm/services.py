@@ -38,6 +38,9 @@ SAME = (
 )
 DATA_LABEL = "letta-stack.data"
 """What the host has whose volumes they are: they do not move with a task."""
+SLOWER = (
+    4  # than on one host: how often a health check fails before a task is ended; as on Kubernetes
+)
 ATTEMPTS = 3  # after the first one, of what runs once
 READABLE, EXECUTABLE, SECRET = 0o444, 0o555, 0o400
 NAME_BYTES = 30  # of a config's name, which has 64 at most, with the stack's and a digest
@@ -69,6 +72,9 @@ def service(
     uid, gid = user(name, given)
     made = Made({key: given[key] for key in SAME if given.get(key) is not None})
     body = made.body
+    if (check := given.get("healthcheck")) and not check.get("disable"):
+        # On one host an unhealthy container goes on; a swarm ends it, also if the host was only busy for half a minute.
+        body["healthcheck"] = {**check, "retries": SLOWER * int(check.get("retries", 3))}
     secret = secret_environment(given)
     plain = {key: value.replace("$", "$$") for key, value in environment(given).items()}
     body["environment"] = plain | {key: f"${{{key}}}" for key in sorted(secret)}
@@ -176,7 +182,7 @@ def _deploy(name: str, given: Mapping[str, Any], replicas: int) -> Body:
         "parallelism": 1,
         "order": "start-first" if many else "stop-first",
         "failure_action": "rollback",
-        # No shorter than a health check needs to say that a task is not healthy.
+        # As long as a health check takes on one host to say that a task is not healthy.
         "monitor": f"{_monitor(given)}s",
     }
     # What has a port of its hosts is on each of them: one that is lost takes no more than its own requests along.

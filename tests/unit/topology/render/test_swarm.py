@@ -49,6 +49,13 @@ def test_what_is_alone_is_on_the_host_with_the_volumes(model: Model) -> None:
     assert "placement" not in services["letta-server"]["deploy"]
 
 
+def test_a_busy_host_loses_no_task_to_a_health_check_that_is_late(model: Model) -> None:
+    check = model["services"]["letta-server"]["healthcheck"]
+    made = render(model).content["services"]["letta-server"]["healthcheck"]
+
+    assert made == {**check, "retries": 4 * check["retries"]}
+
+
 def test_what_is_published_is_on_every_host(model: Model) -> None:
     deploy = render(model).content["services"]["letta-nginx"]["deploy"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -137,21 +136,3 @@ def test_a_statement_that_fails_leaves_no_transaction_open() -> None:
         connection.execute_unnamed("x", vals=(1,))
 
     assert connection.sent == ["begin transaction", "pieces x", "rollback"]
-
-
-def test_a_connection_is_asked_by_one_message_whether_it_lives() -> None:
-    sent: list[str] = []
-
-    async def execute(statement: str) -> None:
-        sent.append(statement)
-
-    adapter = type("Adapter", (), {})
-    pooler.ask_once_whether_a_connection_lives(
-        SimpleNamespace(AsyncAdapt_asyncpg_connection=adapter)
-    )
-    connection: Any = adapter()
-    connection._connection = SimpleNamespace(execute=execute)  # noqa: SLF001 - SQLAlchemy's name
-
-    asyncio.run(connection._async_ping())  # noqa: SLF001 - SQLAlchemy's name
-
-    assert sent == [";"]

@@ -159,7 +159,6 @@ AFTER: dict[str, tuple[Patch, ...]] = {
         answers.send_an_answer_in_one_piece,
         answers.keep_a_connection_whose_answer_is_whole,
     ),
-    "sqlalchemy.dialects.postgresql.asyncpg": (pooler.ask_once_whether_a_connection_lives,),
     "typeguard": (startup.check_no_types_at_run_time,),
 }
 

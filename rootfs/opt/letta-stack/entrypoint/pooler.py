@@ -48,19 +48,6 @@ def use_unnamed_statements(module: Any) -> None:
     event.listen(module.engine.sync_engine, "do_connect", set_arguments)
 
 
-def ask_once_whether_a_connection_lives(module: Any) -> None:
-    """Ask a connection that comes out of the pool by one message instead of three.
-
-    sqlalchemy/dialects/postgresql/asyncpg.py, AsyncAdapt_asyncpg_connection: begins a transaction for it and rolls it back, because what
-    it asks is prepared. A turn takes a connection 20 times.
-    """
-
-    async def ping(self: Any) -> None:
-        await self._connection.execute(";")
-
-    module.AsyncAdapt_asyncpg_connection._async_ping = ping  # noqa: SLF001 - what `ping` calls
-
-
 def send_statements_whole(connection: Any) -> Any:
     """Return pg8000's connection, whose statements go over in one piece or in a transaction.
 

@@ -3,11 +3,7 @@
 cosign 2 writes a tag beside the image, `sha256-<digest>.sig`; cosign 3 a bundle that refers to the image. Both are read with the
 client that pushes: its logins, proxies and authorities are those of a pull. A transparency log is not asked.
 
-<<<<<<< HEAD
 Source: https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md, and the protocol of DSSE envelopes
-=======
-Source: https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md, and DSSE, the envelope that in-toto specifies.
->>>>>>> 945a97b (Name the fragments of the archive's place so that each expands to one file)
 """
 
 from __future__ import annotations

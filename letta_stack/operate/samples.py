@@ -14,11 +14,9 @@ if TYPE_CHECKING:
 
 PYTHON = "/opt/letta/venv/bin/python"
 SAMPLES = 20
-# The server's own code decides what is readable; its package is left out, because that takes ten seconds to import. Key and
-# samples come on standard input, so that no process list has them.
-DECRYPT = """
+# The server's own code decides what is readable; its package is left out, because that takes ten seconds to import.
+CRYPTO = """
 import importlib.util, json, sys, sysconfig, types
-asked = json.load(sys.stdin)
 for name in ("letta", "letta.settings"):
     sys.modules[name] = types.ModuleType(name)
 sys.modules["letta.settings"].settings = types.SimpleNamespace(encryption_key=None)
@@ -26,9 +24,14 @@ path = sysconfig.get_path("purelib") + "/letta/helpers/crypto_utils.py"
 spec = importlib.util.spec_from_file_location("crypto_utils", path)
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
+crypto = module.CryptoUtils
+# What is asked comes on standard input, so that no process list has it.
+asked = json.load(sys.stdin)
+"""
+DECRYPT = f"""{CRYPTO}
 for sample in asked["samples"]:
     try:
-        module.CryptoUtils.decrypt(sample, asked["key"])
+        crypto.decrypt(sample, asked["key"])
     except Exception:
         continue
     print("readable")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from letta_stack.base import process
 from letta_stack.errors import SourceKeyMissing
+from letta_stack.operate import samples
 from letta_stack.operate.postgres import identifier, literal
 
 if TYPE_CHECKING:
@@ -28,18 +29,8 @@ SELECT format('SELECT json_build_array(%L, %L, id, %I) FROM %I.%I WHERE %I <> %L
 FROM information_schema.columns WHERE table_schema = {schema} AND column_name LIKE '%\\_enc' ORDER BY 1
 \\gexec
 """
-# The server's own code, without its package, which takes ten seconds to import. Everything comes on standard input.
-CODE = """
-import base64, importlib.util, json, sys, sysconfig, types
-for name in ("letta", "letta.settings"):
-    sys.modules[name] = types.ModuleType(name)
-sys.modules["letta.settings"].settings = types.SimpleNamespace(encryption_key=None)
-path = sysconfig.get_path("purelib") + "/letta/helpers/crypto_utils.py"
-spec = importlib.util.spec_from_file_location("crypto_utils", path)
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-crypto = module.CryptoUtils
-asked = json.load(sys.stdin)
+CODE = f"""{samples.CRYPTO}
+import base64
 def opened(value, key):
     try:
         return crypto.decrypt(value, key) if key else None

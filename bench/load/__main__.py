@@ -3,7 +3,6 @@
     python -m bench.load [--replicas 1,2,4] [--seconds S] [--messages N] [--raw FILE]
     python -m bench.load --replicas ''       what a message leaves, on disk and in the server's memory, and nothing else
 
-
 Clients are the SDK's, driven by Locust on the same machine; the model is scripted and answers at once, or a word each 150 ms in
 a stream. What counts begins when each client has its agent and is warm. For each number of servers: calls without a model at a stated rate, the same as fast as they are answered, turns, and
 streams. Then messages one after the other, for the slope of the server's memory and the bytes that a message leaves: neither needs a

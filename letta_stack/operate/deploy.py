@@ -228,6 +228,7 @@ def shift(project: Project, begun: Unfinished) -> None:
             f"{error}; the old replicas serve on and the new ones are removed: their last words are above"
         ) from error
     with Progress(f"letting {len(old)} old replicas end their requests"):
+        replicas.leave_out(project, old)
         replicas.remove(old, drain=True)
     deployed.record(project.name, begun.to)
     deployed.end(project.name)

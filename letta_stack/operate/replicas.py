@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from letta_stack.base import process
+from letta_stack.base import console, process
 from letta_stack.base.wait import wait_until
-from letta_stack.topology.catalogue import GATEWAY, GATEWAY_RETRY_SECONDS, SERVER
+from letta_stack.errors import WaitTimedOut
+from letta_stack.topology.catalogue import (
+    GATEWAY,
+    GATEWAY_KEEPS_SECONDS,
+    GATEWAY_RETRY_SECONDS,
+    SERVER,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +28,9 @@ if TYPE_CHECKING:
 KNOWN_SECONDS = 30.0
 # A gateway that says nothing about its replicas asks the DNS every five seconds.
 UNKNOWN_SECONDS = 6.0
+LEFT_OUT_SECONDS = 15.0
 UPSTREAM = "/tmp/gateway/upstream.conf"  # noqa: S108 - in the gateway's container
+LEAVING = "/tmp/gateway/leaving"  # noqa: S108 - in the gateway's container
 
 
 @dataclass(frozen=True)
@@ -81,22 +90,56 @@ def split(replicas: Sequence[Replica], begun: Unfinished) -> tuple[list[Replica]
 
 def wait_until_known(project: Project, new: Sequence[Replica]) -> None:
     """Wait until the gateway sends requests to every new replica. Raises ``WaitTimedOut``."""
-    container = next(
-        (one.container for one in project.runner.states() if one.service == GATEWAY.name), ""
-    )
-    read = ["docker", "exec", container, "cat", UPSTREAM]
-    if not container or not process.probe(read).ok:
+    container = gateway(project)
+    if known(container) is None:
         time.sleep(UNKNOWN_SECONDS)
         return
-
-    def known() -> bool:
-        text = process.probe(read).stdout
-        return all(any(f"{one}:" in text for one in replica.addresses) for replica in new)
-
     wait_until(
-        known, timeout=KNOWN_SECONDS, interval=0.5, describe="the gateway knows the new replicas"
+        lambda: all((known(container) or set()) & set(one.addresses) for one in new),
+        timeout=KNOWN_SECONDS,
+        interval=0.5,
+        describe="the gateway knows the new replicas",
     )
     time.sleep(GATEWAY_RETRY_SECONDS)
+
+
+def leave_out(project: Project, old: Sequence[Replica]) -> None:
+    """Let the gateway send nothing more to replicas that are about to stop.
+
+    One that stops closes the connections that the gateway keeps to it; a message that is sent in that moment is lost, and may not
+    be sent again.
+    """
+    container = gateway(project)
+    addresses = {address for one in old for address in one.addresses}
+    if not addresses or known(container) is None:
+        return
+    script = f'printf "%s\\n" "$@" >{LEAVING}'
+    process.probe(["docker", "exec", container, "sh", "-c", script, "sh", *sorted(addresses)])
+    try:
+        wait_until(
+            lambda: not (known(container) or set()) & addresses,
+            timeout=LEFT_OUT_SECONDS,
+            interval=0.5,
+            describe="the gateway still sends requests to the old replicas",
+        )
+    except WaitTimedOut as error:
+        console.say(f"{error}; a message that meets their end will be lost")
+    else:
+        time.sleep(GATEWAY_KEEPS_SECONDS + 1)
+
+
+def gateway(project: Project) -> str:
+    """Return the container of the gateway, "" if there is none."""
+    found = (one.container for one in project.runner.states() if one.service == GATEWAY.name)
+    return next(found, "")
+
+
+def known(container: str) -> set[str] | None:
+    """Return the addresses that a gateway sends requests to, None if it does not say."""
+    if not container:
+        return None
+    said = process.probe(["docker", "exec", container, "cat", UPSTREAM])
+    return set(re.findall(r"server ([^:]+):", said.stdout)) if said.ok else None
 
 
 def remove(replicas: Sequence[Replica], *, drain: bool) -> None:

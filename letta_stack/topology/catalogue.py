@@ -20,6 +20,9 @@ GATEWAY_HEALTH_PATH = "/health"
 # The gateway leaves a replica that refused a connection, as one does that is starting, out for two seconds; were the others
 # gone in that time, there would be nobody.
 GATEWAY_RETRY_SECONDS = 4.0
+# After a reload the gateway answers one more request on a connection that its client used in this time, as it was configured
+# before (compose/nginx/start).
+GATEWAY_KEEPS_SECONDS = 5
 PORT_VARIABLE = "LETTA_STACK_PORT"  # the published port of the API, in every topology
 
 

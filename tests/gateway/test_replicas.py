@@ -9,6 +9,7 @@ import pytest
 from python_on_whales import docker
 
 from letta_stack.image.contract import API_PORT
+from letta_stack.operate.replicas import LEAVING
 from tests.gateway import driver
 from tests.smoke import harness
 
@@ -93,6 +94,40 @@ def test_replicas_come_and_go_without_a_lost_request(nginx_image: str, own_netwo
             assert replicas(gateway) == one
             docker.container.start(second)
             _wait_for_both(gateway)
+
+
+def test_a_replica_that_is_about_to_stop_gets_nothing_more(
+    nginx_image: str, own_network: str
+) -> None:
+    with (
+        driver.backend("stays", own_network) as stays,
+        driver.backend("leaves", own_network) as leaves,
+        driver.gateway("gateway-leaving", nginx_image, own_network) as gateway,
+    ):
+        _wait_for_both(gateway)
+        addresses = {name: _address(name, own_network) for name in (stays, leaves)}
+        _in(gateway, f"echo {addresses[leaves]} >{LEAVING}")
+        one = {str(docker.container.inspect(stays).config.hostname)}
+        harness.expect(
+            lambda: _answer(gateway) == one, timeout=MOMENT, what="the other one is asked, too"
+        )
+        assert replicas(gateway, 20) == one
+
+        # Nobody else is there: rather one that may stop than none.
+        _in(gateway, f"printf '%s\\n' {addresses[stays]} {addresses[leaves]} >{LEAVING}")
+        _wait_for_both(gateway)
+
+        # Its address is forgotten with it.
+        docker.container.stop(leaves, time=1)
+        harness.expect(
+            lambda: _answer(gateway) == one, timeout=MOMENT, what="the other one is asked, too"
+        )
+        _in(gateway, f"echo {addresses[leaves]} >{LEAVING}")
+        harness.expect(
+            lambda: _in(gateway, f"ls {LEAVING} 2>&1 || true").startswith("ls: "),
+            timeout=MOMENT,
+            what="an address that nobody has is remembered",
+        )
 
 
 def test_a_replica_that_is_not_ready_gets_nothing_as_long_as_another_one_is(

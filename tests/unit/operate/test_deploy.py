@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from letta_stack.base import process
+from letta_stack.base.paths import ROOT
+from letta_stack.base.process import Completed
 from letta_stack.errors import BadReference, BadValue, DeployRefused, NothingToRollBack
 from letta_stack.operate import deploy, plan, replicas
 from letta_stack.operate.plan import Image, Migration
 from letta_stack.operate.replicas import Replica
 from letta_stack.topology import deployed
+from letta_stack.topology.catalogue import GATEWAY_KEEPS_SECONDS
 from letta_stack.topology.deployed import Deployment, Unfinished
 from letta_stack.topology.project import Project
 
@@ -162,3 +167,46 @@ def test_two_names_or_a_bad_one_are_refused(order: deploy.Order, error: type[Exc
 def test_there_is_nothing_to_go_back_to_without_a_history() -> None:
     with pytest.raises(NothingToRollBack, match="ran no other image"):
         deploy.rollback(Project.of("prod", project="operate-unit"), dry_run=True)
+
+
+def test_a_deployment_waits_as_long_as_the_gateway_keeps_connections() -> None:
+    start = (ROOT / "compose/nginx/start").read_text(encoding="utf-8")
+
+    assert f"keepalive_min_timeout {GATEWAY_KEEPS_SECONDS}s;" in start
+
+
+def of_two(*, leaving_is_read: bool, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Stand for a gateway with a replica that stays and one that leaves; return the list of the commands in it."""
+    asked: list[list[str]] = []
+
+    def probe(argv: list[str]) -> Completed:
+        asked.append(argv)
+        left = "server 10.0.0.1:8283;" if not (leaving_is_read and len(asked) > 2) else ""
+        return Completed(0, f"{left}\nserver 10.0.0.11:8283;", "")
+
+    monkeypatch.setattr(replicas, "gateway", lambda _project: "gateway")
+    monkeypatch.setattr(replicas, "LEFT_OUT_SECONDS", 0.0)
+    monkeypatch.setattr(process, "probe", probe)
+    return asked
+
+
+def test_a_deployment_stops_nobody_whom_the_gateway_still_asks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waited: list[float] = []
+    asked = of_two(leaving_is_read=True, monkeypatch=monkeypatch)
+    monkeypatch.setattr(time, "sleep", waited.append)
+    replicas.leave_out(Project.of("prod"), [replica("old", "one", 1.0)])
+
+    assert asked[1][-1] == "10.0.0.1"
+    assert waited == [GATEWAY_KEEPS_SECONDS + 1]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_gateway_from_before_knows_of_no_replica_that_leaves(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of_two(leaving_is_read=False, monkeypatch=monkeypatch)
+    replicas.leave_out(Project.of("prod"), [replica("old", "one", 1.0)])
+
+    assert "a message that meets their end will be lost" in capsys.readouterr().err

@@ -125,7 +125,8 @@ def leave_out(project: Project, old: Sequence[Replica]) -> None:
     except WaitTimedOut as error:
         console.say(f"{error}; a message that meets their end will be lost")
     else:
-        time.sleep(GATEWAY_KEEPS_SECONDS + 1)
+        # A busy machine takes seconds for the reload itself.
+        time.sleep(GATEWAY_KEEPS_SECONDS + GATEWAY_RETRY_SECONDS)
 
 
 def gateway(project: Project) -> str:

@@ -15,7 +15,7 @@ from letta_stack.operate import deploy, plan, replicas
 from letta_stack.operate.plan import Image, Migration
 from letta_stack.operate.replicas import Replica
 from letta_stack.topology import deployed
-from letta_stack.topology.catalogue import GATEWAY_KEEPS_SECONDS
+from letta_stack.topology.catalogue import GATEWAY_KEEPS_SECONDS, GATEWAY_RETRY_SECONDS
 from letta_stack.topology.deployed import Deployment, Unfinished
 from letta_stack.topology.project import Project
 
@@ -199,7 +199,7 @@ def test_a_deployment_stops_nobody_whom_the_gateway_still_asks(
     replicas.leave_out(Project.of("prod"), [replica("old", "one", 1.0)])
 
     assert asked[1][-1] == "10.0.0.1"
-    assert waited == [GATEWAY_KEEPS_SECONDS + 1]
+    assert waited == [GATEWAY_KEEPS_SECONDS + GATEWAY_RETRY_SECONDS]
     assert capsys.readouterr().err == ""
 
 
